@@ -1,0 +1,9 @@
+"""The catalogue: products, suppliers, brands, categories and their history."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class CatalogConfig(AppConfig):
+    name = "catalog"
+    verbose_name = _("Catalogue")

@@ -1,0 +1,1 @@
+"""Where candidates for a code come from: one module per marketplace API."""

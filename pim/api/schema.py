@@ -1,0 +1,103 @@
+"""The OpenAPI document: security schemes, required scopes, and the error answers every operation shares."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+
+from pim.api.permissions import HasScope, required_scopes
+
+_DESCRIPTIONS = {
+    "400": "The request is malformed.",
+    "401": "No valid API key.",
+    "403": "The key lacks the scope.",
+    "404": "Not found.",
+    "409": "The state of what is addressed does not allow this, or a key exists already.",
+    "413": "The request body is too large.",
+    "415": "The media type of the request body is not supported.",
+    "422": "A value is not acceptable; `errors` names each field.",
+    "429": "Too many requests; try again after `Retry-After` seconds.",
+    "503": "The database cannot be reached; try again after `Retry-After` seconds.",
+}
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+
+
+class FieldErrorSerializer(serializers.Serializer[Any]):
+    """One field at fault."""
+
+    field = serializers.CharField(
+        allow_null=True, help_text="Path such as `products[3].price`; null: the whole request."
+    )
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """The shape of every error answer."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    errors = FieldErrorSerializer(many=True)  # type: ignore[assignment]
+    request_id = serializers.CharField()
+
+
+class Schema(AutoSchema):
+    """Adds the shared error answers and names the scopes. A view with its own error shape sets `error_serializer`."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        serializer = getattr(self.view, "error_serializer", ErrorSerializer)
+        content = {"application/json": {"schema": self.resolve_serializer(serializer(), "response").ref}}
+        for status in self._error_statuses():
+            answer = {"description": _DESCRIPTIONS[status], "content": content}
+            if status in ("429", "503"):
+                answer["headers"] = _RETRY_AFTER
+            operation["responses"].setdefault(status, answer)
+        return operation
+
+    def get_description(self) -> str:  # type: ignore[override]
+        description: str = super().get_description() or ""
+        if not self._needs_scope():
+            return description
+        scopes = " or ".join(f"`{scope}`" for scope in required_scopes(self.view, self.method))
+        return f"{description}\n\nRequired scope: {scopes}.".strip()
+
+    def _needs_scope(self) -> bool:
+        return any(isinstance(permission, HasScope) for permission in self.view.get_permissions())
+
+    def _error_statuses(self) -> list[str]:
+        statuses = {"422", "429", "503"}
+        if self._needs_scope():
+            statuses |= {"401", "403"}
+        if "{" in self.path:
+            statuses.add("404")
+        if self.method != "GET":
+            statuses.add("409")
+        if self.method in ("POST", "PUT", "PATCH"):
+            statuses |= {"400", "413", "415"}
+        return sorted(statuses)
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "pim.apikeys.authentication.ApiKeyAuthentication"
+    name = ["BearerKey", "HeaderKey"]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
+        return [{name: []} for name in self.name]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:
+        return [
+            {"type": "http", "scheme": "bearer", "bearerFormat": "pm_live_…"},
+            {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        ]
+
+
+class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "pim.api.authentication.StaffSessionAuthentication"
+    name = "StaffSession"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}

@@ -1,0 +1,86 @@
+"""Liveness and readiness. Reasons are short, for the addresses are public; the log has the details."""
+
+import logging
+from collections.abc import Callable
+
+from celery import current_app
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from kombu import Connection
+
+logger = logging.getLogger(__name__)
+
+BROKER_TIMEOUT = 2.0  # seconds
+WORKER_TIMEOUT = 1.0  # seconds; the first answer ends the wait
+
+
+class NotReadyError(Exception):
+    """Something the product depends on is not reachable; the message is public."""
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers: 200 whatever the state of everything else, so that nobody restarts it in vain."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when database, broker and at least one worker are reachable, else 503 naming what is not and why."""
+    checks: dict[str, Callable[[], None]] = {"database": check_database, "broker": check_broker, "worker": check_worker}
+    results = {}
+    for name, check in checks.items():
+        try:
+            check()
+        except NotReadyError as error:
+            results[name] = str(error)
+        else:
+            results[name] = "ok"
+    ready = all(result == "ok" for result in results.values())
+    body = {"status": "ok" if ready else "unavailable", "checks": results}
+    return JsonResponse(body, status=200 if ready else 503, headers={} if ready else {"Retry-After": "5"})
+
+
+def check_database() -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        logger.warning("Not ready: the database does not answer: %s", error)
+        raise NotReadyError("the database does not answer") from error
+
+
+def check_broker() -> None:
+    with _broker() as broker:
+        try:
+            broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT)
+        except broker.connection_errors as error:
+            logger.warning("Not ready: the broker does not answer: %s", error)
+            raise NotReadyError("the broker does not answer") from error
+
+
+def check_worker() -> None:
+    """A ping is answered by the worker's main process, so workers busy with long tasks count as reachable."""
+    with _broker() as broker:
+        inspect = current_app.control.inspect(connection=broker, timeout=WORKER_TIMEOUT, limit=1)
+        try:
+            answers = inspect.ping()
+        except (*broker.connection_errors, *broker.channel_errors) as error:
+            raise NotReadyError("not known: the broker does not answer") from error
+    if not answers:
+        raise NotReadyError(f"no worker answered within {WORKER_TIMEOUT:g} s")
+
+
+def _broker() -> Connection:
+    """A connection of its own, with short timeouts; the pool's wait for ever."""
+    timeouts = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
+    return Connection(
+        settings.CELERY_BROKER_URL,
+        connect_timeout=BROKER_TIMEOUT,
+        transport_options={**settings.CELERY_BROKER_TRANSPORT_OPTIONS, **timeouts},
+    )
