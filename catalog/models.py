@@ -16,7 +16,7 @@ class Supplier(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     code = models.CharField(_("code"), max_length=100)
-    name = models.CharField(_("name"), max_length=255, blank=True, default="")
+    name = models.CharField(_("name"), max_length=255, blank=True, db_default="")
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     updated_at = models.DateTimeField(_("changed"), db_default=Now(), editable=False)
 

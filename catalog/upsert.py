@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from psycopg import sql
 
-from catalog.fields import KEEP, Keep
+from catalog.fields import DEACTIVATE, KEEP, Keep
 from catalog.provenance import Provenance
 from catalog.references import REFERENCES, resolve
 from pim.ids import uuid7s
@@ -45,9 +45,6 @@ COLUMNS = {
     "category_id": "uuid",
 }
 FIELDS = frozenset(COLUMNS) | frozenset(REFERENCES)
-
-# A status for "not active": archived products stay archived, all others become inactive.
-DEACTIVATE = "deactivate"
 
 Value = str | UUID | Keep | None
 

@@ -49,11 +49,11 @@ def create_job(
 ) -> Code2AsinJob:
     """Create a pending job over the products that the filter selects now; the selection is fixed when it starts.
 
-    product_filter: the filters of the product list. Raises what `filter_products` raises for a filter it refuses.
+    product_filter: see `filter_products`, which also says what is raised for a filter that is refused.
     """
     total = filter_products(product_filter).count()
     supplier_code = product_filter.get("supplier_code")
-    supplier = Supplier.objects.filter(code__iexact=supplier_code).first() if supplier_code else None
+    supplier = Supplier.objects.filter(code__iexact=str(supplier_code)).first() if supplier_code else None
     return Code2AsinJob.objects.create(
         name=name,
         product_filter=dict(product_filter),

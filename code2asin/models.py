@@ -141,9 +141,6 @@ class Review(MatchResult):
         verbose_name = _("doubtful match")
         verbose_name_plural = _("doubtful matches")
 
-    def __str__(self) -> str:
-        return super().__str__()
-
 
 class Code2AsinLog(AbstractJobLog):
     """What happened to one code, or to the job as a whole (then without a code)."""

@@ -1,4 +1,4 @@
-"""A matching job's work: fix the selection once, then look up, score and settle batches of codes. See docs/code2asin.md.
+"""A matching job's work: fix the selection once, then look up, score and settle codes in batches (docs/code2asin.md).
 
 The marketplace is asked outside of any transaction; what came of it is written in one short transaction that ends
 in the checkpoint, so a process may die anywhere.
@@ -127,7 +127,8 @@ _STAGE = """
         (id, job_id, position, product_id, code, status, candidates, error_class, reason, review)
     SELECT
         (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
-         || to_hex(28672 | (n >> 14 & 4095)) || to_hex(32768 | (n & 16383)) || right(gen_random_uuid()::text, 12))::uuid,
+         || to_hex(28672 | (n >> 14 & 4095)) || to_hex(32768 | (n & 16383))
+         || right(gen_random_uuid()::text, 12))::uuid,
         %s, n, id, ean, 'pending', '[]', '', '', ''
     FROM (SELECT id, ean, row_number() OVER (ORDER BY ean) AS n FROM ({selection}) AS selection(id, ean)) AS numbered
 """

@@ -126,12 +126,12 @@ def _refuse_others_decision(result: MatchResult, actor: str) -> None:
 
 def _set_asin(result: MatchResult, actor: str, choose: Callable[[str | None], str | None]) -> str | None:
     """Give the product the ASIN chosen in view of its present one; returns the present one."""
+    assert result.product_id is not None
     products = Product.objects.live().select_for_update().filter(pk=result.product_id)
     try:
         current = products.values_list("asin", flat=True).get()
     except Product.DoesNotExist:
         raise DecisionRefused(f"The product of {result.code} is deleted.") from None
-    assert result.product_id is not None
     edit_product(
         product_id=result.product_id,
         values={"asin": choose(current)},
@@ -144,6 +144,7 @@ def _before(result: MatchResult, current: str | None) -> str | None:
     """The ASIN the product had before this job gave it the result's; `current` when that was somebody else."""
     if current != result.asin:
         return current
+    assert result.product_id is not None
     written = ProductRevision.objects.filter(
         product_id=result.product_id, source_id=result.job_id, new__asin=result.asin
     ).last()

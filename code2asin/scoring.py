@@ -117,7 +117,7 @@ _N_PACK = re.compile(
 _WORD_PACK = re.compile(r"\b(?:twin|double|duo|doppel)[\s-]*pack(?:ung)?\b", re.I)
 _TIMES_MEASURE = re.compile(rf"(?<![\d.,x×*])((?:\b\d{{1,4}}{_TIMES})+)\d+(?:[.,]\d+)?\s*{_MEASURE}\b", re.I)
 _MEASURE_TIMES = re.compile(rf"\b\d+(?:[.,]\d+)?\s*{_MEASURE}{_TIMES}(\d{{1,4}})\b(?!\s*[x×*.,]?\d)", re.I)
-_BRACKETED = re.compile(r"[(\[]\s*(?:[x×]\s*(\d{1,4})|(\d{1,4})\s*[x×])\s*[)\]]", re.I)
+_BRACKETED = re.compile(r"[(\[]\s*[x×]\s*(\d{1,4})\s*[)\]]", re.I)  # "(133x)" is the speed of a memory card
 _TRAILING = re.compile(r"\s[x×]\s?(\d{1,4})\s*$")  # lower case: "Honor X6" is a model
 _LEADING = re.compile(r"^\s*(\d{1,4})\s?[x×]\s+(?=[^\W\d])(?!zoom|opti|magni|vergr|gross)", re.I)
 
@@ -132,10 +132,8 @@ def pack_size(title: str) -> int | None:
     sizes: set[int] = set()
     for match in _CONTAINER_OF.finditer(title):
         sizes.add(int(match[1]) * int(match[2] or 1))
-    for pattern in (_N_PACK, _MEASURE_TIMES, _TRAILING, _LEADING):
+    for pattern in (_N_PACK, _MEASURE_TIMES, _BRACKETED, _TRAILING, _LEADING):
         sizes.update(int(match[1]) for match in pattern.finditer(title))
-    for match in _BRACKETED.finditer(title):
-        sizes.add(int(match[1] or match[2]))
     for match in _TIMES_MEASURE.finditer(title):
         sizes.add(prod(int(factor) for factor in re.findall(r"\d+", match[1])))
     if _WORD_PACK.search(title):

@@ -177,7 +177,7 @@ def _decimal(spec: FieldSpec, empty: Value, factor: Decimal, mark: DecimalMark |
             body = parts[1]
             if unit := parts[2].lower():
                 if unit not in units:
-                    raise CellError(_not_a_number(text) if not body else f"unknown unit {parts[2]!r}; use {spec.unit}")
+                    raise CellError(f"unknown unit {parts[2]!r}; use {spec.unit}" if body else "is not a number")
                 scale = units[unit]
         value = _number(body.strip(), mark, groups_possible) * scale
         if not 0 <= value <= spec.maximum:
@@ -204,13 +204,9 @@ def _number(text: str, mark: DecimalMark | None, groups_possible: bool) -> Decim
         text = text[1:].lstrip()
     if _SCIENTIFIC.fullmatch(text):
         raise CellError("scientific notation is not accepted; write the number out")
-    if len(text) > _LONGEST_NUMBER or not text.isascii():
-        text = _GROUP_SPACES.sub(" ", text)
-    if len(text) > _LONGEST_NUMBER:
-        raise CellError(_not_a_number(text))
     text = _GROUP_SPACES.sub(" ", text)
-    if not text.isascii():
-        raise CellError(_not_a_number(text))
+    if len(text) > _LONGEST_NUMBER or not text.isascii():
+        raise CellError("is not a number")
     if text.isdigit():
         return sign * Decimal(text)
     if single := _ONE_MARK.fullmatch(text):
@@ -236,8 +232,4 @@ def _number(text: str, mark: DecimalMark | None, groups_possible: bool) -> Decim
         # 2,849,83 can only mean 2849.83; 2,849,835 is caught above as a whole number
         if mark is None or found == mark:
             return sign * Decimal(f"{digits}.{fraction}")
-    raise CellError(_not_a_number(text))
-
-
-def _not_a_number(text: str) -> str:
-    return "is not a number" if any(map(str.isdigit, text)) else "is not a number: it has no digits"
+    raise CellError("is not a number")

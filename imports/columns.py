@@ -38,7 +38,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
         *("manufacturer", "fabricant", "vendor"),
     ),
     "category": ("category", "categorie", "category name", "categories", "famille", "rayon", "product category"),
-    "supplier_code": ("supplier code", "code fournisseur", "supplier", "fournisseur"),
+    "supplier_code": ("supplier code", "code fournisseur"),
     "price": (
         *("price", "prix", "sale price", "selling price", "retail price", "prix de vente", "prix vente", "prix ttc"),
         *("prix public", "prix de vente ttc", "prix vente ttc", "prix public ttc", "pvc", "ppc", "rrp", "msrp"),
@@ -52,7 +52,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "width": ("width", "largeur"),
     "height": ("height", "hauteur"),
     "depth": ("depth", "profondeur", "length", "longueur"),
-    "status": ("status", "statut", "etat", "state"),
+    "status": ("status", "statut"),
     "is_active": ("is active", "active", "actif", "enabled", "active 0 1", "en ligne", "published"),
     "description": (
         *("description", "long description", "description longue", "descriptif", "product description"),
@@ -68,10 +68,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "unit_of_measure": ("unit of measure", "unite de mesure", "uom", "unite", "unit"),
     "external_id": ("external id", "id externe", "identifiant externe"),
     "url_slug": ("url slug", "slug", "url key", "handle", "url rewritten"),
-    "image_url": (
-        *("image url", "image", "image link", "url image", "image src", "images", "photo", "url photo"),
-        *("lien image", "main image", "image principale", "image 1"),
-    ),
+    "image_url": ("image url", "image link", "url image", "image src", "lien image", "url photo"),
 }
 
 # A price without tax: what one pays, if another column is clearly what one asks.
@@ -128,12 +125,10 @@ def _explicit(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, i
         field = ALIASES.get(name, name)
         if field not in FIELDS:
             raise MappingError(f"Unknown field {name!r} for column {column!r}. Fields: {', '.join(FIELDS)}")
-        index = exact.get(column)
-        if index is None:
-            candidates = loose.get(_key(_words(column)), [])
-            if len(candidates) != 1:
-                raise MappingError(f"The file has no column {column!r}. Columns found: {_listed(columns)}")
-            index = candidates[0]
+        candidates = [exact[column]] if column in exact else loose.get(_key(_words(column)), [])
+        if len(candidates) != 1:
+            raise MappingError(f"The file has no column {column!r}. Columns found: {_listed(columns)}")
+        index = candidates[0]
         if field in chosen:
             raise MappingError(
                 f"Columns {columns[chosen[field]]!r} and {columns[index]!r} are both mapped to {field!r}; choose one"

@@ -5,7 +5,7 @@ The codes go to a temporary table as they are read; only when some repeat is the
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from django.db import connection
 
@@ -106,7 +106,7 @@ class Finder:
             for (number,) in cursor:
                 yield number
 
-    def _execute(self, sql: str, parameters: list[object] | None = None) -> None:
+    def _execute(self, sql: str, parameters: list[Any] | None = None) -> None:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
 

@@ -45,7 +45,7 @@ def file_type(file_name: str) -> str:
 
 def create_import(
     *,
-    file: File | IO[bytes],
+    file: "File[bytes] | IO[bytes]",
     file_name: str,
     supplier_code: str,
     created_by: str,
@@ -61,7 +61,7 @@ def create_import(
     Raises UnknownFileType. Nothing is kept when the file or the row cannot be written.
     """
     kind = file_type(file_name)
-    content = file if isinstance(file, File) else File(file, name=file_name)
+    content: File[bytes] = file if isinstance(file, File) else File(file, name=file_name)
     job = ImportJob(
         status=Status.ANALYZING,
         file_name=PurePath(file_name).name[:255],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from catalog.fields import DEACTIVATE, FIELDS, KEEP
+from catalog.fields import FIELDS, KEEP
 from catalog.identifiers import CodeError, Ean, normalise
 from imports.cells import CellError, Converter, DecimalMark, Value, code_text, converter
 from imports.columns import MappingError, Source, map_columns
@@ -67,7 +67,7 @@ def compile_mapping(
 class Mapper:
     """Call it with a row's number and cells. A refused row lists every problem it has.
 
-    fields: what `Mapped.values` holds. The EAN is apart; `is_active` is merged into `status` (as DEACTIVATE when
+    fields: what `Mapped.values` holds. The EAN is apart; `is_active` is merged into `status` (DEACTIVATE when
     false); `upc` is always there, because a 12-digit EAN gives one.
     mapped: {column: field}. ignored: the columns without a field. ean_index: the column of the EAN.
     """
@@ -122,7 +122,7 @@ class Mapper:
             return active
         if (active == "active") != (status == "active"):
             raise CellError("contradicts the cell that says whether the product is active")
-        return status if status != DEACTIVATE else active
+        return status
 
     def _ean_problem(self, row: int, cells: Sequence[str], ean: Ean) -> RowProblem | None:
         if not ean.check_digit_ok and self._ean_check == "off":

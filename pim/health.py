@@ -10,9 +10,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 logger = logging.getLogger(__name__)
 
+OK = "ok"
 BROKER_TIMEOUT = 2.0  # seconds
 WORKER_TIMEOUT = 1.0  # seconds; the first answer ends the wait
 
@@ -32,18 +34,19 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when database, broker and at least one worker are reachable, else 503 naming what is not and why."""
-    checks: dict[str, Callable[[], None]] = {"database": check_database, "broker": check_broker, "worker": check_worker}
-    results = {}
-    for name, check in checks.items():
-        try:
-            check()
-        except NotReadyError as error:
-            results[name] = str(error)
-        else:
-            results[name] = "ok"
-    ready = all(result == "ok" for result in results.values())
+    results = {"database": outcome(check_database), "broker": outcome(check_broker)}
+    results["worker"] = outcome(check_worker) if results["broker"] == OK else "not asked: the broker does not answer"
+    ready = all(result == OK for result in results.values())
     body = {"status": "ok" if ready else "unavailable", "checks": results}
     return JsonResponse(body, status=200 if ready else 503, headers={} if ready else {"Retry-After": "5"})
+
+
+def outcome(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except NotReadyError as error:
+        return str(error)
+    return OK
 
 
 def check_database() -> None:
@@ -59,7 +62,7 @@ def check_broker() -> None:
     with _broker() as broker:
         try:
             broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT)
-        except broker.connection_errors as error:
+        except (OperationalError, *broker.connection_errors) as error:
             logger.warning("Not ready: the broker does not answer: %s", error)
             raise NotReadyError("the broker does not answer") from error
 
@@ -70,8 +73,8 @@ def check_worker() -> None:
         inspect = current_app.control.inspect(connection=broker, timeout=WORKER_TIMEOUT, limit=1)
         try:
             answers = inspect.ping()
-        except (*broker.connection_errors, *broker.channel_errors) as error:
-            raise NotReadyError("not known: the broker does not answer") from error
+        except (OperationalError, *broker.connection_errors, *broker.channel_errors) as error:
+            raise NotReadyError("the broker does not answer") from error
     if not answers:
         raise NotReadyError(f"no worker answered within {WORKER_TIMEOUT:g} s")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0  # between two pieces of an answer, not for the whole of it: see read_capped
@@ -59,30 +59,34 @@ def read_capped(response: requests.Response, *, max_bytes: int, deadline_s: floa
     short, and requests.exceptions.ContentDecodingError when it cannot be decompressed.
     """
     until = time.monotonic() + deadline_s
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    inflate = None if encoding in ("identity", "") else _decompressor(encoding)
     body = bytearray()
     try:
+        inflate = _decompressor(response.headers.get("Content-Encoding", ""))
         while piece := response.raw.read1(_CHUNK, decode_content=False):
             body += piece if inflate is None else inflate.decompress(piece, max_bytes + 1 - len(body))
-            if len(body) > max_bytes or (inflate is not None and inflate.unconsumed_tail):
+            if len(body) > max_bytes:
                 raise ResponseTooLarge(f"the answer is larger than {max_bytes} bytes")
+            if inflate is not None and inflate.unused_data:
+                raise requests.exceptions.ContentDecodingError("the compressed answer goes on after its end")
             if time.monotonic() > until:
                 raise requests.Timeout(f"the answer was not complete after {deadline_s:g} seconds")
-        if inflate is not None and not inflate.eof:
+        if inflate is not None and body and not inflate.eof:
             raise requests.exceptions.ContentDecodingError("the compressed answer is cut short")
     except zlib.error as error:
         raise requests.exceptions.ContentDecodingError(f"the answer cannot be decompressed: {error}") from None
     except ReadTimeoutError as error:
         raise requests.Timeout(str(error)) from None
-    except HTTPError as error:
+    except ProtocolError as error:
         raise requests.ConnectionError(f"the answer is cut short: {error}") from None
     finally:
         response.close()
     return bytes(body)
 
 
-def _decompressor(encoding: str) -> "zlib._Decompress":
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise requests.exceptions.ContentDecodingError(f"content encoding {encoding!r} was not asked for")
-    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # recognises gzip and zlib headers
+def _decompressor(encoding: str) -> "zlib._Decompress | None":
+    match encoding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # recognises gzip and zlib headers
+    raise requests.exceptions.ContentDecodingError(f"content encoding {encoding!r} was not asked for")

@@ -190,6 +190,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["pim.api.permissions.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["pim.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "pim.api.negotiation.JsonFirstNegotiation",
     "DEFAULT_PAGINATION_CLASS": "pim.api.pagination.SkipLimitPagination",
     "DEFAULT_SCHEMA_CLASS": "pim.api.schema.Schema",
     "EXCEPTION_HANDLER": "pim.api.errors.exception_handler",

@@ -1,15 +1,15 @@
-"""Every address of the product. API routes accept an optional trailing slash and never redirect."""
+"""Every address of the product. API routes have no trailing slash; `pim.api.middleware` drops one that is sent."""
 
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from pim import health
 
 api_v1 = [
-    re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
-    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include("catalog.urls")),
     path("", include("imports.urls")),
     path("code2asin/", include("code2asin.urls")),

@@ -16,6 +16,9 @@ from werkzeug import Request, Response
 
 from pim.net import http_session, read_capped
 
+GZIP_HEADER = gzip.compress(b"")[:10]
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # of deflate: bytes that never become content
+
 
 def read(server: HTTPServer, *, max_bytes: int = 1000, deadline_s: float = 10) -> bytes:
     response = http_session().get(server.url_for("/"), stream=True)
@@ -64,6 +67,11 @@ def test_a_compressed_body_is_unpacked(httpserver: HTTPServer, encoding: str, pa
     assert read(httpserver) == b"x" * 1000
 
 
+def test_an_empty_body_needs_no_unpacking(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data(b"", headers={"Content-Encoding": "gzip"})
+    assert read(httpserver) == b""
+
+
 def test_a_decompression_bomb_is_refused(httpserver: HTTPServer) -> None:
     bomb = gzip.compress(b"\0" * 10_000_000)
     httpserver.expect_request("/").respond_with_data(bomb, headers={"Content-Encoding": "gzip"})
@@ -73,7 +81,13 @@ def test_a_decompression_bomb_is_refused(httpserver: HTTPServer) -> None:
 
 @pytest.mark.parametrize(
     ("body", "encoding"),
-    [(gzip.compress(b"x" * 1000)[:-9], "gzip"), (b"not compressed", "gzip"), (b"x", "br"), (b"", "gzip")],
+    [
+        (gzip.compress(b"x" * 1000)[:-9], "gzip"),
+        (gzip.compress(b"x") + gzip.compress(b"y"), "gzip"),
+        (b"not compressed", "gzip"),
+        (b"x", "br"),
+    ],
+    ids=["cut short", "two members", "plain", "unknown"],
 )
 def test_a_body_that_cannot_be_unpacked_is_an_error(httpserver: HTTPServer, body: bytes, encoding: str) -> None:
     httpserver.expect_request("/").respond_with_data(body, headers={"Content-Encoding": encoding})
@@ -95,11 +109,12 @@ def test_a_body_cut_short_is_an_error(head: bytes) -> None:
     [
         (b"Content-Length: 100000", b"x"),
         (b"Transfer-Encoding: chunked", b"1\r\nx\r\n"),
-        (b"Content-Encoding: gzip\r\nContent-Length: 100000", gzip.compress(b"")),
+        (b"Content-Encoding: gzip\r\nContent-Length: 100000", EMPTY_BLOCK),
     ],
 )
 def test_a_dripping_body_ends_at_the_deadline(head: bytes, drop: bytes) -> None:
-    with dripping(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", drop, times=200) as url:
+    start = GZIP_HEADER if drop == EMPTY_BLOCK else b""
+    with dripping(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + start, drop, times=200) as url:
         response = http_session().get(url, stream=True)
         with pytest.raises(requests.Timeout, match=r"not complete after 0\.2 seconds"):
             read_capped(response, max_bytes=100_000, deadline_s=0.2)

@@ -79,6 +79,13 @@ def test_only_the_six_pack_carries_the_code() -> None:
     assert "pack size 6 against 1: capped at 0.50" in decision.candidates[0].reasons
 
 
+def test_only_the_single_carries_the_code_of_our_six_pack() -> None:
+    ours = replace(OURS, title="Nutella pâte à tartiner aux noisettes - Lot de 6 x 400g")
+    decision = outcome(score(ours, make_item(), evidence=LISTED))
+    assert summary(decision) == ("ambiguous", "exact", "B000NUTELL", 0.5)
+    assert "pack size 1 against 6: capped at 0.50" in decision.candidates[0].reasons
+
+
 def test_brand_conflict_is_reviewed() -> None:
     case = make_item(title="iPhone 15 Hülle, schwarz", brand="Spigen")
     decision = outcome(score(OURS, case, evidence=LISTED))
@@ -272,7 +279,7 @@ def test_a_part_number_stands_for_an_unknown_brand() -> None:
         ("NUTELLA 400G X6", 6),
         ("Coca 33cl x 24 canettes", 24),
         ("Nutella (x6)", 6),
-        ("Nutella [6x]", 6),
+        ("Nutella [X6]", 6),
         ("Nutella x6", 6),
         ("6x Nutella", 6),
         ("Doppelpack Nutella", 2),
@@ -287,6 +294,7 @@ def test_a_part_number_stands_for_an_unknown_brand() -> None:
         ("Tapis 200 x 300 cm", None),
         ("Carton 20 x 30 x 40 cm", None),
         ("Honor X6", None),
+        ("Transcend 4GB CompactFlash Card (133x)", None),
         ("Honor X6 Smartphone 128 Go", None),
         ("iPhone X 64 Go", None),
         ("RAM DDR4 2x8GB", None),

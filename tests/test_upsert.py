@@ -8,10 +8,10 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from catalog.fields import KEEP
+from catalog.fields import DEACTIVATE, KEEP
 from catalog.models import Brand, Product, ProductRevision
 from catalog.provenance import Provenance
-from catalog.upsert import DEACTIVATE, Mode, Outcome, Result, Row, upsert_products
+from catalog.upsert import Mode, Outcome, Result, Row, upsert_products
 
 BY = Provenance(ProductRevision.Source.API, "test")
 A, B, C = "3017620422003", "4006381333931", "96385074"

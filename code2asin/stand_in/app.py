@@ -51,7 +51,6 @@ _IDENTIFIER_PATTERNS = {
     "UPC": _GTIN,
 }
 _IMAGE_NAME = re.compile(rf"(?P<name>(?P<key>[\w]+)(?:-(?P<view>\d))?)(?P<small>\._SL{SMALL}_)?\.jpg")
-_PRICED_FIELDS = ("asin", "marketplaceId", "includedData", "method", "uri")
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,10 @@ class StandIn:
 
     def _token(self, request: Request) -> Response:
         """https://developer-docs.amazon.com/sp-api/docs/connect-to-the-selling-partner-api"""
-        form = _form(request)
+        try:
+            form = _form(request)
+        except (ApiError, ValueError):
+            return _oauth_error("invalid_request", "The request body cannot be read")
         behaviour = self._state.behaviour
         required = {"refresh_token": "refresh_token", "client_credentials": "scope"}.get(form.get("grant_type", ""))
         if required is None:
@@ -251,13 +253,12 @@ class StandIn:
         asked = _body(request).get("requests")
         if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_PRICED_ASINS:
             raise _invalid(f"'requests' takes 1 to {MAX_PRICED_ASINS} entries.")
+        for entry in asked:
+            _check_price_request(entry)
         return {"responses": [self._price(entry) for entry in asked]}
 
     def _price(self, entry: Json) -> Json:
-        missing = [name for name in _PRICED_FIELDS if not entry.get(name)]
-        if missing or set(entry["includedData"]) - PRICE_DATA or entry["marketplaceId"] not in MARKETPLACES:
-            raise _invalid(f"Missing or invalid '{missing[0] if missing else 'includedData or marketplaceId'}'.")
-        asin, marketplace_id = entry["asin"], entry["marketplaceId"]
+        asin, marketplace_id, included = entry["asin"], entry["marketplaceId"], entry["includedData"]
         refused: Json = {"asin": asin, "marketplaceId": marketplace_id}
         if not ASIN.fullmatch(asin):
             refused["errors"] = [{"code": "INVALID_ASIN", "message": f"{asin} is not a valid ASIN"}]
@@ -266,7 +267,7 @@ class StandIn:
         if item is None:
             refused["errors"] = [{"code": "NOT_FOUND", "message": f"{asin} was not found in {marketplace_id}"}]
             return {"status": {"statusCode": 404, "reasonPhrase": "Not Found"}, "body": refused}
-        body = competitive_summary(item, marketplace_id=marketplace_id, included=entry["includedData"])
+        body = competitive_summary(item, marketplace_id=marketplace_id, included=included)
         return {"status": {"statusCode": 200, "reasonPhrase": "Success"}, "body": body}
 
     # -- pictures and controls --------------------------------------------------------------------------------------
@@ -315,6 +316,19 @@ def _raise(refusal: Refusal | None, fail_status: int) -> None:
         case Refusal.FAILURE:
             code = "ServiceUnavailable" if fail_status == HTTPStatus.SERVICE_UNAVAILABLE else "InternalFailure"
             raise ApiError(fail_status, code, "We encountered an internal error. Please try again.", details="")
+
+
+def _check_price_request(entry: object) -> None:
+    if not isinstance(entry, dict):
+        raise _invalid("'requests' takes objects.")
+    for name in ("asin", "marketplaceId", "method", "uri"):
+        if not isinstance(entry.get(name), str) or not entry[name]:
+            raise _invalid(f"Missing or invalid '{name}'.")
+    included = entry.get("includedData")
+    if not isinstance(included, list) or not included or not PRICE_DATA.issuperset(map(str, included)):
+        raise _invalid("Missing or invalid 'includedData'.")
+    if entry["marketplaceId"] not in MARKETPLACES:
+        raise _invalid("Invalid 'marketplaceId' provided.")
 
 
 def _common_parameters(request: Request) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ import io
 import re
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import IO
 
 from pim.tabular.base import TableError
@@ -38,6 +38,8 @@ _MARKS = (
 # Windows, old Macintosh and DOS, with a head start for what is by far the most frequent
 _LEGACY = {"cp1252": 0.2, "mac_roman": 0.0, "cp850": 0.0}
 _USUAL = frozenset("àâäæçéèêëîïôöœùûüÿßñáíóúãõåøÀÂÄÇÉÈÊËÎÏÔÖŒÙÛÜÑÁÓÅØ«»’“”–…€°²³©®™\xa0")
+_QUOTED = re.compile(r'"[^"]*"')
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\n|\r)")
 
 
@@ -112,6 +114,12 @@ def separator_line(text: str) -> tuple[str, str] | None:
     return (found[0], found[1]) if found else None
 
 
+def line_end(text: str) -> str:
+    """How lines end: in a carriage return alone, as on old Macintoshes, or (with or without one) in a line feed."""
+    first = _LINE_END.search(_QUOTED.sub("", text))
+    return "\r" if first and first[0] == "\r" else "\n"
+
+
 def _records(text: str, delimiter: str, *, complete: bool) -> list[list[str]]:
     """The first records, blank ones left out; none when the text does not parse with this delimiter."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -164,7 +172,12 @@ def _first_non_ascii(file: IO[bytes], head: bytes) -> bytes | None:
     return None
 
 
-def _plausibility(text: bytes, encoding: str) -> float:
-    """The share of non-ASCII characters that are usual in western European product texts."""
-    high = [char for char in text.decode(encoding, errors="replace") if not char.isascii()]
-    return sum(char in _USUAL for char in high) / len(high)
+def _plausibility(data: bytes, encoding: str) -> float:
+    """The share of non-ASCII characters that are usual in western European texts and stand where they may stand."""
+    text = data.decode(encoding, errors="replace")
+    high = [
+        char in _USUAL and not (char.isupper() and before.islower())
+        for before, char in pairwise(" " + text)
+        if not char.isascii()
+    ]
+    return sum(high) / len(high)

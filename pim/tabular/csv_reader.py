@@ -17,11 +17,11 @@ from pim.tabular.base import (
     fitted,
     looks_like_header,
 )
-from pim.tabular.csv_detection import SAMPLE, detect_delimiter, detect_encoding, refuse_binary, separator_line
+from pim.tabular.csv_detection import SAMPLE, detect_delimiter, detect_encoding, line_end, refuse_binary, separator_line
 
 BLOCK = 256 * 1024
 MAX_CELL = 1_000_000  # characters
-MAX_RECORD = 16 * 1024 * 1024  # bytes
+MAX_RECORD = 4 * 1024 * 1024  # bytes
 MAX_UNDECODABLE = 100  # rows; more of them mean a wrong encoding, not a few damaged cells
 MAX_BROKEN_LINES = 100
 
@@ -79,7 +79,7 @@ class CsvTable(Table):
         elif len(delimiter) != 1 or delimiter in '"\r\n':
             raise TableError(f"{delimiter!r} cannot be a delimiter; give one character such as , ; | or a tab")
         self.detected = Detected(found.name, delimiter, header is not False, min(found.confidence, sure))
-        self._newline = "\n" if "\n" in text or "\r" not in text else "\r"
+        self._newline = line_end(text)
         self._fresh = True
         self._start(start, row=0)
         first = self._first_record()
@@ -133,7 +133,7 @@ class CsvTable(Table):
                             raise TableError(f"Row {row}: {self._damage}", row=row)
                         cells = UnreadableRow(self._damage)
                         self._damage = None
-                    elif len(cells) != width or not cells[0]:
+                    elif len(cells) != width or cells[0] < "!":  # empty or begins with white space
                         shaped = fitted(cells, width)
                         if shaped is None:
                             continue
@@ -214,33 +214,32 @@ class CsvTable(Table):
     def _texts(self, data: bytes, offset: int) -> Iterator[io.StringIO]:
         """`data`, whole lines that start at byte `offset`, as text; each line that does not decode comes alone."""
         while data:
-            bad = self._first_bad(data)
+            bad = None
+            try:
+                text = data.decode(self.detected.encoding)
+            except UnicodeDecodeError as error:
+                bad = error.start
+                text = data[:bad].decode(self.detected.encoding)
+            if (nul := text.find("\0")) >= 0:
+                bad = len(text[:nul].encode(self.detected.encoding))
             if bad is None:
-                yield self._block(data, offset)
+                yield self._block(text, offset, len(data))
                 return
             start, end = self._line_end_before(data, bad), self._line_end_after(data, bad)
             if start:
-                yield self._block(data[:start], offset)
-            block = self._block(data[start:end], offset + start)
+                yield self._block(data[:start].decode(self.detected.encoding), offset, start)
+            # without line feeds: it has to stay one line, for one row to be refused
+            line = data[start:end].decode(self.detected.encoding, errors="replace").replace("\n", " ") + "\n"
+            block = self._block(line, offset + start, end - start)
             self._damage = self._undecodable(data[bad], offset + bad)
             yield block
             offset, data = offset + end, data[end:]
 
-    def _block(self, data: bytes, offset: int) -> io.StringIO:
-        self._offset, self._size = offset, len(data)
-        text = data.decode(self.detected.encoding, errors="replace")
-        # "" and not "\r": that would turn line feeds inside cells into carriage returns
+    def _block(self, text: str, offset: int, size: int) -> io.StringIO:
+        # newline="\r" would turn line feeds inside cells into carriage returns
         self._lines = io.StringIO(text, newline="\n" if self._newline == "\n" else "")
+        self._offset, self._size = offset, size
         return self._lines
-
-    def _first_bad(self, data: bytes) -> int | None:
-        """Index of the first byte that does not decode or belongs to a NUL character."""
-        try:
-            text = data.decode(self.detected.encoding)
-        except UnicodeDecodeError as error:
-            return error.start
-        nul = text.find("\0")
-        return None if nul < 0 else len(text[:nul].encode(self.detected.encoding))
 
     def _undecodable(self, byte: int, offset: int) -> str:
         if byte == 0:
