@@ -17,8 +17,10 @@ from django.db.models import Count, IntegerField, Model, OuterRef, QuerySet, Sub
 from django.db.models.functions import Coalesce, Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -188,8 +190,8 @@ class ProductAdmin(BackOfficeAdmin):
     form = ProductForm
     change_form_template = "admin/catalog/product/change_form.html"
     delete_confirmation_template = "admin/catalog/product/delete_confirmation.html"
-    list_display = ("ean", "name", "brand", "supplier", "price", "status_badge", "asin_page", "updated_at")
-    list_display_links = ("ean", "name")
+    list_display = ("ean", "name_and_brand", "supplier", "price", "status_badge", "asin_page", "changed")
+    list_display_links = ("ean", "name_and_brand")
     list_select_related = ("brand", "supplier")
     list_filter = (
         "status",
@@ -221,6 +223,14 @@ class ProductAdmin(BackOfficeAdmin):
         if product.deleted_at:
             return badge("deleted", _("deleted"))
         return badge(product.status, product.get_status_display())
+
+    @admin.display(description=_("name and brand"), ordering="name")
+    def name_and_brand(self, product: Product) -> SafeString:
+        return format_html('{}<br><span class="pim-muted">{}</span>', product.name, product.brand or "–")
+
+    @admin.display(description=_("changed"), ordering="updated_at")
+    def changed(self, product: Product) -> str:
+        return date_format(localtime(product.updated_at), "SHORT_DATETIME_FORMAT")
 
     @admin.display(description=_("ASIN"))
     def asin_page(self, product: Product) -> SafeString | str:

@@ -10,10 +10,11 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from catalog.fields import KEEP
-from catalog.models import Category, Product
-from catalog.payload import CREATE_REQUIRES, Payload, read_payload
+from catalog.models import Product
+from catalog.payload import Payload, read_new_product, read_payload
 from catalog.provenance import Provenance
 from catalog.upsert import Mode, Outcome, Result, Row, upsert_products
+from catalog.writing import check_categories
 from pim.api.errors import FieldError
 
 _STATUS = {
@@ -61,10 +62,8 @@ def create_products(
     supplier_code: for products that name none. skip_duplicates: a taken EAN, or one that stands twice in the request,
     is no error. dry_run: report only. atomic: write nothing at all when one item has an error.
     """
-    payloads = [read_payload(product, required=CREATE_REQUIRES) for product in products]
+    payloads = [read_new_product(product) for product in products]
     for payload in payloads:
-        if payload.upc:
-            payload.values.setdefault("upc", payload.upc)
         if supplier_code:
             payload.values.setdefault("supplier_code", supplier_code)
     return _write(products, payloads, Mode.CREATE, provenance, skip_duplicates, dry_run, atomic)
@@ -95,7 +94,7 @@ def _write(
     dry_run: bool,
     atomic: bool,
 ) -> Report:
-    _check_categories(payloads)
+    check_categories(payloads)
     items = [
         Item(index, payload.ean or _as_sent(product), errors=payload.errors, warnings=payload.warnings)
         for index, (product, payload) in enumerate(zip(products, payloads, strict=True))
@@ -175,20 +174,6 @@ def _withdraw(item: Item) -> None:
 def _unchanged_ids(rows: Sequence[Row], outcomes: dict[int, Outcome]) -> dict[str, UUID]:
     eans = [row.ean for row in rows if outcomes[row.number].result is Result.UNCHANGED]
     return dict(Product.objects.filter(ean__in=eans).values_list("ean", "id")) if eans else {}
-
-
-def _check_categories(payloads: Sequence[Payload]) -> None:
-    """Mark the items whose category does not exist, with one query for all of them."""
-    wanted = {category for payload in payloads if (category := payload.values.get("category_id"))}
-    known = {str(pk) for pk in Category.objects.filter(pk__in=wanted).values_list("pk", flat=True)} if wanted else set()
-    for payload in payloads:
-        category = payload.values.get("category_id")
-        if category and category not in known:
-            payload.errors.append(unknown_category())
-
-
-def unknown_category() -> FieldError:
-    return FieldError("category_id", "not_found", _("There is no such category."))
 
 
 def _as_sent(product: Any) -> str | None:

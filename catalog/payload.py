@@ -17,8 +17,6 @@ from pim.api.errors import FieldError
 
 Reader = Callable[[Any], str | None]
 
-CREATE_REQUIRES: Final = ("ean", "name")
-
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _PATTERNS = {
     "asin": (re.compile(r"[A-Z0-9]{10}"), _lazy("An ASIN has 10 letters A-Z and digits.")),
@@ -43,8 +41,8 @@ class Payload:
     """One product as sent.
 
     ean: normalised; empty when it is absent or refused. values: field of the write path -> text ready for PostgreSQL,
-    None to clear; `is_active` is merged into `status`. upc: the 12 digits when the EAN was a UPC-A.
-    unknown: names that are no field.
+    None to clear; `is_active` is merged into `status`. unknown: names that are no field.
+    upc: the 12 digits when the EAN was sent as a UPC-A; a new product keeps them.
     """
 
     ean: str = ""
@@ -241,3 +239,11 @@ READERS: Final[dict[str, Reader]] = {
     "category_id": _read_uuid,
 }
 WRITABLE: Final = frozenset({"ean", *READERS})
+
+
+def read_new_product(data: Any) -> Payload:
+    """Check an object that is to become a product."""
+    payload = read_payload(data, required=("ean", "name"))
+    if payload.upc:
+        payload.values.setdefault("upc", payload.upc)
+    return payload

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from catalog.bulk import Item
@@ -225,3 +226,11 @@ class CategorySerializer(serializers.ModelSerializer[Category]):
         model = Category
         fields = ("id", "name", "parent_id", "created_at", "updated_at")
         read_only_fields = ("created_at", "updated_at")
+
+    def validate_parent_id(self, parent: Category | None) -> Category | None:
+        ancestor = parent
+        while ancestor is not None:
+            if ancestor == self.instance:
+                raise serializers.ValidationError(_("A category cannot stand below itself."))
+            ancestor = ancestor.parent
+        return parent

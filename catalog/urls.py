@@ -1,11 +1,13 @@
 """Addresses of the catalogue's API."""
 
+from typing import Any
+
 from django.urls import path
 
 from catalog import views
 
-collection = {"get": "list", "post": "create"}
-single = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+collection: dict[str, Any] = {"get": "list", "post": "create"}
+single: dict[str, Any] = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 
 urlpatterns = [
     path("products", views.ProductViewSet.as_view(collection), name="products"),

@@ -124,12 +124,12 @@ def _stage(job: Code2AsinJob, lease: Lease) -> None:
 # Result ids as `pim.ids.uuid7s` makes them (time, then position), so the review queue is in order of time and EAN.
 _STAGE = """
     INSERT INTO code2asin_matchresult
-        (id, job_id, position, product_id, code, status, candidates, error_class, reason, review)
+        (id, job_id, position, product_id, code, status, candidates, error_class, reason, review, reviewed_by)
     SELECT
         (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
          || to_hex(28672 | (n >> 14 & 4095)) || to_hex(32768 | (n & 16383))
          || right(gen_random_uuid()::text, 12))::uuid,
-        %s, n, id, ean, 'pending', '[]', '', '', ''
+        %s, n, id, ean, 'pending', '[]', '', '', '', ''
     FROM (SELECT id, ean, row_number() OVER (ORDER BY ean) AS n FROM ({selection}) AS selection(id, ean)) AS numbered
 """
 

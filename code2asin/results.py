@@ -1,4 +1,4 @@
-"""A person's word on a match: accept a candidate, reject them all, find the next one to look at."""
+"""A person's word on a match: accept an ASIN or reject what was proposed."""
 
 import re
 from collections.abc import Callable
@@ -100,14 +100,6 @@ def reject(*, result_id: UUID, actor: str, job_id: UUID | None = None) -> MatchR
             title=None,
             matched_at=None,
         )
-
-
-def next_ambiguous(*, after: UUID | None = None) -> MatchResult | None:
-    """The first result that waits for a person, in order of job and EAN; with `after`, the first behind that one."""
-    waiting = MatchResult.objects.filter(status=MatchResult.Status.AMBIGUOUS)
-    if after is not None:
-        waiting = waiting.filter(id__gt=after)
-    return waiting.select_related("job", "product__brand").order_by("id").first()
 
 
 def _locked(result_id: UUID, job_id: UUID | None) -> MatchResult:

@@ -42,7 +42,7 @@ class JobSerializer(serializers.ModelSerializer[Code2AsinJob]):
     successful_conversions = serializers.IntegerField(source="matched")
     failed_conversions = serializers.IntegerField(source="unmatched")
     confidence_threshold = serializers.FloatField()
-    max_retries = serializers.ReadOnlyField(default=MAX_RETRIES)
+    max_retries = serializers.IntegerField(default=MAX_RETRIES, read_only=True)
     progress = serializers.SerializerMethodField()
     error_summary = serializers.SerializerMethodField()
 
@@ -91,10 +91,12 @@ class RetrySerializer(serializers.Serializer[Any]):
 
 
 class RetriedSerializer(serializers.Serializer[Any]):
-    """The answer to a retry."""
+    """The answer to a retry. id: the same as job_id."""
 
     message = serializers.CharField()
+    id = serializers.UUIDField()
     job_id = serializers.UUIDField()
+    status = serializers.CharField()
     retry_count = serializers.IntegerField()
     max_retries = serializers.IntegerField()
 

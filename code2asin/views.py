@@ -1,6 +1,7 @@
 """The Code2ASIN API: jobs, their control, log, results, decisions, statistics and exports."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -8,9 +9,11 @@ from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.http import FileResponse, Http404, HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import ListAPIView
+from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -30,8 +33,10 @@ from code2asin.serializers import (
     RetrySerializer,
     StatisticsSerializer,
 )
+from pim.api.bodies import ignored, json_object
 from pim.api.errors import Conflict, invalid
 from pim.api.pagination import SkipLimitPagination
+from pim.api.parsers import StrictJSONParser
 from pim.apikeys.models import Scope
 from pim.jobs.backoff import MAX_RETRIES
 from pim.jobs.states import Status
@@ -39,6 +44,7 @@ from pim.jobs.states import Status
 READ: dict[str, tuple[str, ...]] = {"GET": (Scope.CODE2ASIN_READ,)}
 WRITE: dict[str, tuple[str, ...]] = {"POST": (Scope.CODE2ASIN_WRITE,)}
 DELETE: dict[str, tuple[str, ...]] = {"DELETE": (Scope.CODE2ASIN_DELETE,)}
+JSON_OR_FORM = (StrictJSONParser, FormParser, MultiPartParser)  # for actions whose body is optional
 EXPORT_RESPONSES = {(200, file_format.media_type): OpenApiTypes.BINARY for file_format in exports.FORMATS.values()}
 
 
@@ -68,8 +74,7 @@ def _choice(request: Request, name: str, allowed: list[str]) -> str | None:
 
 def _options(request: Request, serializer: type[BaseSerializer[Any]]) -> dict[str, Any]:
     """Options of an action, from the query or the body."""
-    body = request.data if isinstance(request.data, Mapping) else {}
-    options = serializer(data={**request.query_params.dict(), **body})
+    options = serializer(data=dict(chain(request.query_params.items(), json_object(request).items())))
     options.is_valid(raise_exception=True)
     return dict(options.validated_data)
 
@@ -97,7 +102,8 @@ class JobsView(ListAPIView[Code2AsinJob]):
     @extend_schema(request=NewJobSerializer, responses={201: JobSerializer})
     def post(self, request: Request) -> Response:
         """Create a job over a selection of the catalogue. It waits for its start unless `auto_start` is true."""
-        new = NewJobSerializer(data=request.data)
+        body = json_object(request)
+        new = NewJobSerializer(data=body)
         new.is_valid(raise_exception=True)
         values = dict(new.validated_data)
         auto_start = values.pop("auto_start")
@@ -105,8 +111,7 @@ class JobsView(ListAPIView[Code2AsinJob]):
         if auto_start:
             lifecycle.control(job, "start")
         answer = JobSerializer(_job(job.pk)).data
-        ignored = [name for name in request.data if name not in new.fields]
-        warnings = [f"Unknown field ignored: {name}" for name in ignored]
+        warnings = ignored(body, new.fields)
         return Response({**answer, "warnings": warnings} if warnings else answer, status=201)
 
 
@@ -144,6 +149,7 @@ class MoveView(APIView):
 @extend_schema(tags=["Code2ASIN"])
 class RetryView(APIView):
     required_scopes = WRITE
+    parser_classes = JSON_OR_FORM
 
     @extend_schema(
         parameters=[OpenApiParameter("reset_retry_counter", bool, default=False)],
@@ -209,6 +215,7 @@ class ResultsView(ListAPIView[MatchResult]):
 @extend_schema(tags=["Code2ASIN"])
 class AcceptView(APIView):
     required_scopes = WRITE
+    parser_classes = JSON_OR_FORM
 
     @extend_schema(request=AcceptSerializer, responses=ResultSerializer)
     def post(self, request: Request, job_id: UUID, result_id: UUID) -> Response:
@@ -291,9 +298,5 @@ class ExportView(APIView):
             )
         rows = exports.rows(job, include_unmatched=options["include_unmatched"])
         extension, media_type, write = exports.FORMATS[options["format"]]
-        return FileResponse(
-            write(rows),
-            as_attachment=True,
-            filename=f"code2asin_results_{job.pk}.{extension}",
-            content_type=media_type,
-        )
+        disposition = content_disposition_header(True, f"code2asin_results_{job.pk}.{extension}")
+        return FileResponse(write(rows), content_type=media_type, headers={"Content-Disposition": str(disposition)})

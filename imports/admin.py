@@ -136,13 +136,10 @@ class ImportJobAdmin(JobAdmin):
         "supplier",
         "status_badge",
         "progress",
-        "total_rows",
         "products_created",
         "products_updated",
         "refused",
-        "dry_run",
-        "created_by",
-        "created_at",
+        "created",
     )
     list_filter = ("status", "dry_run", ("created_at", admin.DateFieldListFilter))
     search_fields = ("file_name", "supplier__code", "supplier__name")
@@ -210,7 +207,7 @@ class ImportJobAdmin(JobAdmin):
 def _tiles(job: ImportJob) -> list[Tile]:
     """The job's counters; those of a dry run say what would happen."""
     return [
-        Tile(gettext("Rows"), grouped(job.total_rows) if job.total_rows is not None else "…"),
+        Tile(gettext("Rows"), "–" if job.total_rows is None else grouped(job.total_rows)),
         Tile(gettext("Created"), grouped(job.products_created), "good" if job.products_created else ""),
         Tile(gettext("Updated"), grouped(job.products_updated)),
         Tile(gettext("Unchanged"), grouped(job.products_unchanged)),

@@ -9,6 +9,9 @@ from typing import Final
 
 from catalog.fields import ALIASES, FIELDS
 
+# All but the supplier, who is the same for all rows of a file: the job names him.
+MAPPABLE: Final = tuple(field for field in FIELDS if field != "supplier_code")
+
 UNITS: Final[dict[str, dict[str, Decimal]]] = {
     "kg": {
         **dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogramme", "kilogrammes", "kilograms"), Decimal(1)),
@@ -38,7 +41,6 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
         *("manufacturer", "fabricant", "vendor"),
     ),
     "category": ("category", "categorie", "category name", "categories", "famille", "rayon", "product category"),
-    "supplier_code": ("supplier code", "code fournisseur"),
     "price": (
         *("price", "prix", "sale price", "selling price", "retail price", "prix de vente", "prix vente", "prix ttc"),
         *("prix public", "prix de vente ttc", "prix vente ttc", "prix public ttc", "pvc", "ppc", "rrp", "msrp"),
@@ -123,8 +125,8 @@ def _explicit(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, i
     chosen: dict[str, int] = {}
     for column, name in mapping.items():
         field = ALIASES.get(name, name)
-        if field not in FIELDS:
-            raise MappingError(f"Unknown field {name!r} for column {column!r}. Fields: {', '.join(FIELDS)}")
+        if field not in MAPPABLE:
+            raise MappingError(f"Unknown field {name!r} for column {column!r}. Fields: {', '.join(MAPPABLE)}")
         candidates = [exact[column]] if column in exact else loose.get(_key(_words(column)), [])
         if len(candidates) != 1:
             raise MappingError(f"The file has no column {column!r}. Columns found: {_listed(columns)}")

@@ -13,7 +13,7 @@ from catalog.identifiers import CodeError, normalise
 from imports.mapping import Mapper
 from imports.models import ImportJob
 
-CHUNK = 50_000
+CHUNK = 10_000
 
 
 class Finder:

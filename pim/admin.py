@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -18,10 +18,11 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -31,6 +32,7 @@ from pim.jobs.states import TERMINAL, IllegalMove, Move, Status
 admin.site.site_header = _("Product catalogue")
 admin.site.site_title = _("Product catalogue")
 admin.site.index_title = _("Back office")
+admin.site.site_url = None  # there is no other site to view
 
 TONES = {
     "active": "good",
@@ -90,7 +92,7 @@ def duration(span: timedelta) -> str:
     units = [(days, gettext("d")), (hours, gettext("h")), (minutes, gettext("min")), (seconds, gettext("s"))]
     while len(units) > 2 and not units[0][0]:
         units.pop(0)
-    return " ".join(f"{count} {unit}" for count, unit in units[:2] if count) or f"0 {gettext('s')}"
+    return " ".join(f"{count} {unit}" for count, unit in units[:2] if count) or f"< 1 {gettext('s')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,11 @@ class Event:
 
 
 class BackOfficeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The defaults of every list: one count a page, and a title that says what is listed."""
+    """The defaults of every list: one count a page whatever the number of rows, and a title that says what is listed."""
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
-
-    class Media:
-        css: ClassVar = {"all": ["pim/admin.css"]}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = {"title": capfirst(self.opts.verbose_name_plural)}
@@ -198,15 +198,21 @@ class JobAdmin(CreateFormAdmin):
     def status_badge(self, job: AbstractJob) -> SafeString:
         return badge(job.status, job.get_status_display())
 
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, job: AbstractJob) -> str:
+        at = date_format(localtime(job.created_at), "SHORT_DATETIME_FORMAT")
+        return gettext("%(at)s by %(user)s") % {"at": at, "user": job.created_by} if job.created_by else at
+
     @admin.display(description=_("progress"))
     def progress(self, job: AbstractJob) -> SafeString | str:
         percent = self.percent(job)
         if percent is None:
             return "–"
         return format_html(
-            '<progress class="pim-progress" max="100" value="{0}" aria-label="{1}"></progress> {0} %',
+            '<progress class="pim-progress" max="100" value="{0}" aria-label="{1}"></progress> {0} %<br>{2}',
             percent,
             gettext("progress"),
+            gettext("of %(total)s") % {"total": grouped(self.total(job) or 0)},
         )
 
     def percent(self, job: AbstractJob) -> int | None:
@@ -253,14 +259,14 @@ class JobAdmin(CreateFormAdmin):
         return TemplateResponse(request, self.page_template, context)
 
     def legal_moves(self, job: AbstractJob) -> Iterator[dict[str, object]]:
-        for name, move in self.moves.items():
-            if job.status in move.sources:
-                yield {
-                    "name": name,
-                    "label": MOVE_LABELS[name],
-                    "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_move", args=[job.pk, name]),
-                    "final": move.target is Status.CANCELLED,
-                }
+        """The moves that the job's status allows, the one that ends it last."""
+        legal = [move for move in self.moves.values() if job.status in move.sources]
+        for move in sorted(legal, key=lambda move: move.target is Status.CANCELLED):
+            yield {
+                "label": MOVE_LABELS[move.name],
+                "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_move", args=[job.pk, move.name]),
+                "final": move.target is Status.CANCELLED,
+            }
 
     def move_view(self, request: HttpRequest, job_id: UUID, name: str) -> HttpResponse:
         if request.method != "POST":

@@ -71,6 +71,18 @@ def test_delimiter_is_the_one_that_gives_constant_columns(delimiter: str) -> Non
     assert list(table) == [(2, rows[1]), (3, rows[2])]
 
 
+def test_commas_in_texts_are_no_delimiter() -> None:
+    table = open_table(io.BytesIO(b"id;a, b, c\n1;x, y, z, t\n2;u, v, w, x, y\n"))
+    assert (table.detected.delimiter, table.columns) == (";", ["id", "a, b, c"])
+
+
+def test_delimiter_of_a_shop_export_whose_rows_are_longer_than_the_header() -> None:
+    with open_table(shared_data("data", "catalog", "prestashop14_products_import.csv")) as table:
+        rows = list(table)
+    assert (table.detected.delimiter, table.detected.confidence, len(table.columns)) == (";", 1.0, 39)
+    assert [cells[2] for _, cells in rows] == ["iPod Nano", "iPod shuffle"]
+
+
 def test_what_the_caller_says_overrules_detection() -> None:
     data = "3760000000055;Café,noir\n".encode("cp1252")
     table = open_table(io.BytesIO(data), encoding="cp850", delimiter=",", header=True)
@@ -87,6 +99,21 @@ def test_excel_separator_line_names_the_delimiter() -> None:
 def test_line_ends(end: str) -> None:
     data = end.join(["ean,name", '1,"a\nb"', "", "2,c"]).encode()
     assert read(data) == (["ean", "name"], [(2, ["1", "a\nb"]), (4, ["2", "c"])])
+
+
+def test_carriage_returns_end_lines_even_when_the_header_holds_a_line_feed() -> None:
+    assert read(b'"ean\ncode",name\r1,"a\nb"\r2,c\r') == (["ean code", "name"], [(2, ["1", "a\nb"]), (3, ["2", "c"])])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_halves_of_utf16_characters_are_not_line_ends(encoding: str) -> None:
+    cell = "\u0a05\u0100" * 400  # in either byte order the bytes of a line feed, half a character off
+    text = "".join(f"{i},{cell}\n" for i in range(400))
+    broken = f"0,{cell}".encode(encoding) + "\udc00".encode(encoding, "surrogatepass") + f"{cell}\n".encode(encoding)
+    data = "ean,name\n".encode(encoding) + text.encode(encoding) + broken + text.encode(encoding)
+    _, rows = read(data, encoding=encoding)
+    assert [isinstance(cells, UnreadableRow) for _, cells in rows] == [False] * 400 + [True] + [False] * 400
+    assert [cells for _, cells in rows[401:]] == [[str(i), cell] for i in range(400)]
 
 
 def test_rows_are_numbered_as_a_spreadsheet_does() -> None:

@@ -183,6 +183,16 @@ def test_three_more_refusals_halve_a_halved_rate_again() -> None:
     assert bucket().rate == pytest.approx(0.5, abs=0.001)
 
 
+def test_scattered_refusals_do_not_halve_a_halved_rate_again() -> None:
+    set_bucket(throttled_in_row=2)
+    limiter = Limiter(KEY, default_rate=2.0)
+    limiter.throttled()
+    for _ in range(4):
+        limiter.answered(2.0)
+        limiter.throttled()
+    assert bucket().rate == pytest.approx(1.0, abs=0.001)
+
+
 def test_recovery_is_counted_from_the_halving() -> None:
     set_bucket(throttled_in_row=2, rate_set_at=timezone.now() - timedelta(days=1))
     limiter = Limiter(KEY, default_rate=2.0)

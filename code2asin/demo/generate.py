@@ -8,27 +8,15 @@ import csv
 import io
 import random
 import string
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from catalog.identifiers import check_digit, isbn10
-from code2asin.demo.wording import (
-    AUTHORS,
-    COLOURS,
-    MARKETING,
-    NOVEL_ENDS,
-    NOVEL_STARTS,
-    PRACTICAL,
-    PUBLISHERS,
-    SUBJECTS,
-    Brand,
-    Noun,
-    load_nouns,
-)
+from catalog.identifiers import isbn10
+from code2asin.demo.products import Product, books, goods
+from code2asin.demo.wording import MARKETING
 from code2asin.stand_in.catalogue import Item, catalogue_to_json
 
 DEFAULT_SEED = 20260
@@ -135,34 +123,12 @@ class Demo:
     summary: DemoSummary
 
 
-@dataclass(frozen=True)
-class _Product:
-    ean: str
-    brand: Brand
-    reference: str
-    name: str
-    fr: str
-    en: str
-    description: str
-    category: str
-    product_type: str
-    points: tuple[str, ...]
-    color: str | None
-    size: str | None
-    cents: int
-    kg: float
-
-    @property
-    def is_book(self) -> bool:
-        return self.ean.startswith("978")
-
-
 def generate(*, seed: int = DEFAULT_SEED, products: int = DEFAULT_PRODUCTS, image_base_url: str = "") -> Demo:
     """`products` products (100 or more), a row each and a few repeated rows; `image_base_url` is the stand-in's."""
     rng = random.Random(seed)
     unrelated = products // 15
-    books = products // 10
-    made = _books(rng, books) + _goods(rng, products - books + unrelated)
+    printed = products // 10
+    made = books(rng, printed) + goods(rng, products - printed + unrelated)
     feed, others = made[:products], made[products:]
     rng.shuffle(feed)
     kinds = _kinds(rng, feed)
@@ -194,117 +160,10 @@ def feed_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-# -- products ----------------------------------------------------------------------------------------------------------
-
-
-def _goods(rng: random.Random, count: int) -> list[_Product]:
-    nouns = load_nouns()
-    numbers = _Numbers(rng)
-    taken: set[tuple[str, str]] = set()
-    made: list[_Product] = []
-    while len(made) < count:
-        noun = rng.choice(nouns)
-        product = _good(rng, noun, numbers)
-        if (product.brand.name, product.fr) not in taken:
-            taken.add((product.brand.name, product.fr))
-            made.append(product)
-    return made
-
-
-def _good(rng: random.Random, noun: Noun, numbers: "_Numbers") -> _Product:
-    brand = rng.choice(noun.family.brands)
-    option, size = rng.choice(noun.options), rng.choice(noun.sizes)
-    colour = rng.choice(COLOURS) if noun.coloured else None
-    fr = f"{noun.name.fr} {option.fr} {size.fr}"
-    en = f"{noun.name.en} {option.en}" if option.en.startswith("with ") else f"{option.en} {noun.name.en}"
-    en = f"{en} {size.en}"
-    tint = ""
-    if colour is not None:
-        tint = colour.feminine if noun.feminine else colour.masculine
-        fr, en = f"{fr} {tint}", f"{en} {colour.en}"
-    name = en if brand.english else fr
-    if rng.random() < 0.3:
-        name = f"{brand.name} {name}"
-    uses = rng.sample(noun.family.uses, 2)
-    ean = numbers.ean(brand)
-    low, high = noun.price
-    return _Product(
-        ean=ean,
-        brand=brand,
-        reference=_reference(brand, ean),
-        name=name,
-        fr=fr,
-        en=en,
-        description=f"{fr}. {' '.join(uses)}",
-        category=noun.family.category,
-        product_type=noun.family.product_type,
-        points=tuple(uses),
-        color=tint or None,
-        size=size.fr,
-        cents=_cents(rng, low, high),
-        kg=round(rng.uniform(*noun.kg), 2),
-    )
-
-
-def _books(rng: random.Random, count: int) -> list[_Product]:
-    numbers = _Numbers(rng)
-    novels = [f"{start} {end}" for start in NOVEL_STARTS for end in NOVEL_ENDS]
-    practical = [f"{start} {subject}" for start in PRACTICAL for subject in SUBJECTS]
-    made = []
-    for title in rng.sample(novels + practical, count):
-        publisher, author = rng.choice(PUBLISHERS), rng.choice(AUTHORS)
-        ean = numbers.ean(publisher)
-        genre = "Roman" if title in novels else "Guide illustré"
-        made.append(
-            _Product(
-                ean=ean,
-                brand=publisher,
-                reference=_reference(publisher, ean),
-                name=title,
-                fr=title,
-                en=title,
-                description=f"{title}, de {author}. {genre}, broché.",
-                category="Livres",
-                product_type="ABIS_BOOK",
-                points=(f"{genre} de {author}",),
-                color=None,
-                size=None,
-                cents=_cents(rng, 7, 32),
-                kg=round(rng.uniform(0.15, 0.9), 2),
-            )
-        )
-    return made
-
-
-class _Numbers:
-    """EANs in the range of a company prefix, each used once."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._taken: set[str] = set()
-
-    def ean(self, brand: Brand) -> str:
-        while True:
-            body = brand.prefix + f"{self._rng.randrange(10 ** (12 - len(brand.prefix))):0{12 - len(brand.prefix)}}"
-            if body not in self._taken:
-                self._taken.add(body)
-                return body + check_digit(body)
-
-
-def _reference(brand: Brand, ean: str) -> str:
-    plain = unicodedata.normalize("NFKD", brand.name).encode("ascii", "ignore").decode()
-    letters = [letter for letter in plain.upper() if letter in string.ascii_uppercase]
-    return f"{''.join(letters[:3])}-{ean[7:12]}"
-
-
-def _cents(rng: random.Random, low: float, high: float) -> int:
-    return rng.randrange(round(low), round(high)) * 100 + rng.choice((50, 90, 95, 99))
-
-
 # -- what Amazon knows -------------------------------------------------------------------------------------------------
 
 
-def _kinds(rng: random.Random, feed: Sequence[_Product]) -> dict[str, Kind]:
+def _kinds(rng: random.Random, feed: Sequence[Product]) -> dict[str, Kind]:
     """6 % missing, 6 % traps in equal parts (books are never traps), the rest found once."""
     kinds = {product.ean: Kind.UNIQUE for product in feed}
     share = round(len(feed) * 0.06)
@@ -318,13 +177,13 @@ def _kinds(rng: random.Random, feed: Sequence[_Product]) -> dict[str, Kind]:
 class _Shelf:
     """Collects Amazon's items; `others` are products to mix up with."""
 
-    def __init__(self, rng: random.Random, others: Sequence[_Product]) -> None:
+    def __init__(self, rng: random.Random, others: Sequence[Product]) -> None:
         self._rng = rng
         self._others = others
         self._items: list[Item] = []
         self._asins: set[str] = set()
 
-    def add(self, product: _Product, kind: Kind) -> None:
+    def add(self, product: Product, kind: Kind) -> None:
         single = self._item(product)
         match kind:
             case Kind.MISSING:
@@ -356,7 +215,7 @@ class _Shelf:
         self._rng.shuffle(self._items)
         return self._items
 
-    def _item(self, product: _Product) -> Item:
+    def _item(self, product: Product) -> Item:
         rng = self._rng
         english = not product.is_book and rng.random() < 0.12
         price = round(product.cents * rng.uniform(0.85, 1.12)) / 100
@@ -381,7 +240,7 @@ class _Shelf:
             bullet_points=product.points,
         )
 
-    def _title(self, product: _Product, *, english: bool) -> str:
+    def _title(self, product: Product, *, english: bool) -> str:
         rng, brand = self._rng, product.brand.name
         if product.is_book:
             return rng.choice((product.fr, f"{product.fr} (Broché)", f"{product.fr} - {brand}"))
@@ -434,7 +293,7 @@ class _Shelf:
 
 
 def _feed(
-    rng: random.Random, feed: Sequence[_Product], kinds: Mapping[str, Kind], image_base_url: str
+    rng: random.Random, feed: Sequence[Product], kinds: Mapping[str, Kind], image_base_url: str
 ) -> tuple[list[Row], DemoSummary]:
     """Rows in file order with the defects put in; repeated rows, at a higher price, come last."""
     sound = [product.ean for product in feed if kinds[product.ean] is Kind.UNIQUE and not product.is_book]
@@ -460,7 +319,7 @@ def _feed(
     return [row for row, _ in lines], DemoSummary(len(lines), expected, defects)
 
 
-def _damage(rng: random.Random, product: _Product, defect: Defect) -> Row:
+def _damage(rng: random.Random, product: Product, defect: Defect) -> Row:
     """The cell that makes a row defective."""
     match defect:
         case Defect.WRONG_CHECK_DIGIT:
@@ -482,7 +341,7 @@ def _defective(number: int, row: Row, defect: Defect) -> DefectiveRow:
     return DefectiveRow(number, defect, FEED_MAPPING[column], row[column])
 
 
-def _row(product: _Product, image_base_url: str) -> Row:
+def _row(product: Product, image_base_url: str) -> Row:
     return {
         "EAN": product.ean[1:] if product.brand.english else product.ean,
         "Titre": product.name,

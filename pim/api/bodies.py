@@ -18,4 +18,4 @@ def json_object(request: Request) -> dict[str, Any]:
 
 def ignored(names: Iterable[str], known: Collection[str]) -> list[str]:
     """One warning for each name that is not known."""
-    return [_("Unknown field ignored: %(name)s") % {"name": name} for name in names if name not in known]
+    return [_("Unknown, ignored: %(name)s") % {"name": name} for name in names if name not in known]

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,15 +63,27 @@ class ApiError:
 
 
 class Conflict(APIException):
-    """The request is well-formed but the state of what it addresses does not allow it."""
+    """The request is well-formed but the state of what it addresses does not allow it. field: the one at fault."""
 
     status_code = 409
     default_code = "conflict"
+
+    def __init__(self, detail: str, code: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(detail, code)
+        self.field = field
 
 
 def invalid(field: str, message: str, code: str = "invalid") -> ValidationError:
     """The exception for one field at fault; `field` may be a path."""
     return ValidationError({field: [ErrorDetail(message, code)]})
+
+
+def invalid_fields(errors: Iterable[FieldError]) -> ValidationError:
+    """The exception for several fields at fault."""
+    detail: dict[str, list[ErrorDetail]] = {}
+    for error in errors:
+        detail.setdefault(error.field or "non_field_errors", []).append(ErrorDetail(error.message, error.code))
+    return ValidationError(detail)
 
 
 def status_error(status: int) -> ApiError:
@@ -103,8 +115,9 @@ def describe(exception: Exception) -> ApiError | None:
                 error.headers["WWW-Authenticate"] = header
             return error
         case APIException():
-            codes = exception.get_codes()
-            error = ApiError(exception.status_code, _code(codes), str(exception.detail))
+            error = ApiError(exception.status_code, _code(exception.get_codes()), str(exception.detail))
+            if field := getattr(exception, "field", None):  # of Conflict
+                error.errors.append(FieldError(field, error.code, error.detail))
             if wait := getattr(exception, "wait", None):  # of Throttled, in seconds
                 error.headers["Retry-After"] = str(math.ceil(wait))
             return error
@@ -122,6 +135,8 @@ def describe(exception: Exception) -> ApiError | None:
             return ApiError(409, "in_use", _("Other records still use this one."))
         case IntegrityError(__cause__=psycopg.errors.UniqueViolation()):
             return ApiError(409, "duplicate", _("A record with the same key exists already."))
+        case IntegrityError(__cause__=psycopg.errors.ForeignKeyViolation()):
+            return ApiError(409, "conflict", _("A record this request names was removed, or is still in use."))
         case OperationalError() | InterfaceError():
             return status_error(503)
     return None

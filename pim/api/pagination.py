@@ -18,6 +18,8 @@ from pim.api.errors import invalid
 MAX_SKIP = 2**31 - 1
 
 _SIZE_NAMES = ("limit", "per_page", "page_size")
+PAGE_PARAMETERS = frozenset({"skip", "page", *_SIZE_NAMES})
+
 _WHOLE = re.compile(r"-?[0-9]{1,40}")
 
 

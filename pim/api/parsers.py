@@ -68,7 +68,7 @@ def _too_deep() -> str:
 
 def _refuse_depth(value: Any) -> None:
     level = [value]
-    for _depth in range(MAX_DEPTH + 1):
+    for _depth in range(MAX_DEPTH):
         level = [child for parent in level for child in _containers(parent)]
         if not level:
             return

@@ -42,7 +42,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
     request_id = serializers.CharField()
 
 
-class Schema(AutoSchema):
+class Schema(AutoSchema):  # type: ignore[misc]
     """Adds the shared error answers and names the scopes. A view with its own error shape sets `error_serializer`."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
@@ -58,7 +58,7 @@ class Schema(AutoSchema):
             operation["responses"].setdefault(status, answer)
         return operation
 
-    def get_description(self) -> str:  # type: ignore[override]
+    def get_description(self) -> str:
         description: str = super().get_description() or ""
         if not self._needs_scope():
             return description
@@ -81,7 +81,7 @@ class Schema(AutoSchema):
         return sorted(statuses)
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
     target_class = "pim.apikeys.authentication.ApiKeyAuthentication"
     name = ["BearerKey", "HeaderKey"]
 
@@ -95,7 +95,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         ]
 
 
-class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
     target_class = "pim.api.authentication.StaffSessionAuthentication"
     name = "StaffSession"
 

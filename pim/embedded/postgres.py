@@ -128,7 +128,8 @@ class Postgres:
             keep_fds=self._keep_fds,
         )
         try:
-            self._wait_and_create_database(self.child)
+            self._wait(self.child)
+            self._create_database()
         except BaseException:
             self.stop()
             raise
@@ -192,26 +193,30 @@ class Postgres:
         for path in (pid_file, self._run_dir / SOCKET, self._run_dir / f"{SOCKET}.lock"):
             path.unlink(missing_ok=True)
 
-    def _wait_and_create_database(self, child: Child) -> None:
-        maintenance = self.url.replace(f"/{DATABASE}?", "/postgres?")
+    def _wait(self, child: Child) -> None:
         started = time.monotonic()
         next_report = started + 10
-        while True:
+        while not self._accepts_connections(child):
             if child.ended():
                 raise EmbeddedError(f"PostgreSQL did not start ({child.describe_end()}):\n{child.last_lines()}")
-            try:
-                connection = psycopg.connect(maintenance, autocommit=True, connect_timeout=5)
-            except psycopg.OperationalError as error:  # no socket yet, or recovery goes on
-                if time.monotonic() > next_report:
-                    next_report += 10
-                    waited = time.monotonic() - started
-                    self._on_line(NAME, f"not ready after {waited:.0f} s: {' '.join(str(error).split())}")
-                time.sleep(0.02)
-                continue
-            with connection:
-                if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount == 0:
-                    connection.execute(f"CREATE DATABASE {DATABASE}")
-            return
+            if time.monotonic() > next_report:
+                next_report += 10
+                self._on_line(NAME, f"still recovering after {time.monotonic() - started:.0f} s")
+            time.sleep(0.02)
+
+    def _accepts_connections(self, child: Child) -> bool:
+        """Whether the server says so in its pid file, which is what pg_ctl looks at."""
+        try:
+            lines = (self._cluster / "postmaster.pid").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(child.pid) and lines[7].strip() == "ready"
+
+    def _create_database(self) -> None:
+        maintenance = self.url.replace(f"/{DATABASE}?", "/postgres?")
+        with psycopg.connect(maintenance, autocommit=True) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount == 0:
+                connection.execute(f"CREATE DATABASE {DATABASE}")
 
 
 def _home(data_dir: Path) -> Path:

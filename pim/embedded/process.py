@@ -43,7 +43,7 @@ class ChildSpec:
     cwd: Path | None = None
     owner: Owner | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    death_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
 
 
 class Child:

@@ -1,4 +1,4 @@
-"""The whole system in one foreground process: services first, then web, worker and beat, kept alive until it is stopped."""
+"""The whole system in one foreground process: services first, then the children that are kept alive."""
 
 import fcntl
 import os
@@ -22,8 +22,8 @@ from pim.embedded.valkey import Valkey
 
 NAME = "up"
 POLL = 0.2  # seconds between two looks at the children
-LONGEST_BACKOFF = 30.0  # seconds
-STABLE_AFTER = 60.0  # seconds of life after which the back-off starts again at one second
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before a dead child is started again, doubled each time
+STABLE_AFTER = 60.0  # seconds of life after which the back-off starts afresh
 MAX_DEATHS = 5  # so many deaths of one child ...
 DEATH_WINDOW = 60.0  # ... within so many seconds end everything
 GRACE = 60.0  # seconds a child may take to finish what it does; a slice of a job takes 20
@@ -44,7 +44,7 @@ class _Kept:
     child: Child | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
-    backoff: float = 1.0
+    backoff: float = 0.0
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_DEATHS))
 
 
@@ -192,11 +192,10 @@ class Supervisor:
         end = f"{child.name} ended with {child.describe_end()}"
         if len(kept.deaths) == MAX_DEATHS and now - kept.deaths[0] <= DEATH_WINDOW:
             raise EmbeddedError(f"{end}, for the {MAX_DEATHS}th time within {DEATH_WINDOW:.0f} s")
-        if now - kept.started_at >= STABLE_AFTER:
-            kept.backoff = 1.0
-        self._log(NAME, f"{end}; restarting it in {kept.backoff:.0f} s")
+        was_stable = now - kept.started_at >= STABLE_AFTER
+        kept.backoff = FIRST_BACKOFF if was_stable else min(max(kept.backoff * 2, FIRST_BACKOFF), LONGEST_BACKOFF)
         kept.restart_at = now + kept.backoff
-        kept.backoff = min(kept.backoff * 2, LONGEST_BACKOFF)
+        self._log(NAME, f"{end}; restarting it in {kept.backoff:g} s")
 
     def _is_ready(self) -> bool:
         request = urllib.request.Request(f"{self.address}/readyz", headers=self._headers)  # noqa: S310 (our own http URL)

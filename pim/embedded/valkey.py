@@ -83,6 +83,7 @@ class Valkey:
                 name=NAME,
                 command=[str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))],
                 cwd=self._home,
+                death_signal=signal.SIGTERM,
             ),
             on_line=self._on_line,
             keep_fds=self._keep_fds,

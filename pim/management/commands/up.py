@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +23,7 @@ from pim.embedded.valkey import Valkey
 from pim.env import env, env_int
 
 WORKER_QUEUES = "celery,imports,code2asin"
+BEAT_ARGUMENTS = ("celery", "--app", "pim", "--quiet", "beat", "--loglevel", "INFO", "--pidfile", "")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Command(BaseCommand):
             sys.exit(status)
 
     def prepare(self) -> None:
+        if os.geteuid() == 0:
+            print_line(NAME, "running as root, and so do web, worker and beat; an ordinary user is safer")
         migrate()
         admin = make_first_admin()
         if admin is not None and admin.password is not None:
@@ -59,13 +64,21 @@ def supervisor(*, prepare: Callable[[], None], extra: Sequence[ChildSpec] = ()) 
         "PIM_DATA_DIR": str(settings.DATA_DIR),
         "DJANGO_SETTINGS_MODULE": "pim.settings",
         "PYTHONUNBUFFERED": "1",
+        # Celery's warning is about pickle, which is switched off; `up` has its own line.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
     }
     children = [
-        ChildSpec(name=name, command=[sys.executable, "-m", *arguments], env=environment, cwd=settings.BASE_DIR)
-        for name, arguments in (
-            ("web", web_arguments(host=host, port=port)),
-            ("worker", worker_arguments(processes=processes)),
-            ("beat", ["celery", "--app", "pim", "--quiet", "beat", "--loglevel", "INFO", "--pidfile", ""]),
+        ChildSpec(
+            name=name,
+            command=[sys.executable, "-m", *arguments],
+            env=environment,
+            cwd=settings.BASE_DIR,
+            death_signal=death_signal,
+        )
+        for name, arguments, death_signal in (
+            ("web", web_arguments(host=host, port=port), signal.SIGTERM),
+            ("worker", worker_arguments(processes=processes), signal.SIGKILL),  # an orderly end waits for its tasks
+            ("beat", BEAT_ARGUMENTS, signal.SIGKILL),
         )
     ]
     headers = {"X-Forwarded-Proto": "https"} if settings.SECURE_SSL_REDIRECT else {}
@@ -81,10 +94,17 @@ def supervisor(*, prepare: Callable[[], None], extra: Sequence[ChildSpec] = ()) 
         host=host,
         port=port,
         services=services,
-        prepare=prepare,
+        prepare=partial(_prepare, prepare),
         children=[*extra, *children],
         headers=headers,
     )
+
+
+def _prepare(prepare: Callable[[], None]) -> None:
+    try:
+        prepare()
+    finally:
+        connection.close()  # the supervisor itself needs the database no more
 
 
 def web_arguments(*, host: str, port: int) -> list[str]:
@@ -108,8 +128,10 @@ def migrate() -> None:
         executor = MigrationExecutor(connection)
     except OperationalError as error:
         raise CommandError(f"The database cannot be reached: {error}") from error
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", interactive=False, verbosity=1)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        print_line(NAME, f"applying {len(plan)} database migrations")
+        call_command("migrate", interactive=False, verbosity=0)
 
 
 def make_first_admin() -> FirstAdmin | None:
