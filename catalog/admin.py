@@ -124,8 +124,9 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_short_description(self) -> str | None:
         return _lines(self.cleaned_data["short_description"])
 
-    def validate_constraints(self) -> None:
-        """Nothing: each constraint has its own, readable check above."""
+    def _get_validation_exclusions(self) -> set[str]:
+        """`clean_ean` checks the EAN: unlike the constraint, it lets a deleted product come back."""
+        return super()._get_validation_exclusions() | {"ean"}
 
 
 def _validators(name: str) -> list[Any]:
@@ -319,9 +320,7 @@ class ProductAdmin(BackOfficeAdmin):
             return
         rows = [Row(i, ean, [name]) for i, (ean, name) in enumerate(queryset.values_list("ean", "name"))]
         upsert_products(fields=["name"], rows=rows, provenance=_provenance(request))
-        messages.success(
-            request, ngettext("%d product is back.", "%d products are back.", len(rows)) % len(rows)
-        )
+        messages.success(request, ngettext("%d product is back.", "%d products are back.", len(rows)) % len(rows))
 
     def _few_enough(self, request: HttpRequest, queryset: QuerySet[Product]) -> bool:
         count = queryset.count()

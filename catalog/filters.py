@@ -75,7 +75,8 @@ class ProductFilterSet(django_filters.FilterSet):  # type: ignore[misc]
     def __init__(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(data, *args, **kwargs)
         # form fields only for what is asked: making all of them costs more than the query
-        self.filters = {name: one for name, one in self.filters.items() if name in data}
+        for name in FILTERS.difference(data):
+            del self.filters[name]
 
     def matching(self, queryset: ProductQuerySet, name: str, value: str) -> ProductQuerySet:
         return queryset.search(value)

@@ -57,7 +57,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "update_many": (Scope.PRODUCTS_WRITE,),
 }
 
-_LIST_PARAMETERS = FILTERS | PAGE_PARAMETERS | {"sort_by", "sort_order", "fields"}
+LIST_PARAMETERS = FILTERS | PAGE_PARAMETERS | {"sort_by", "sort_order", "fields"}
 _FIELDS = OpenApiParameter("fields", str, description="Keys to answer, separated by commas; all when absent.")
 _EMPTY = {200: {"type": "object", "maxProperties": 0}}
 
@@ -94,7 +94,7 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
         total = products.count()
         rows = products.values(*PRODUCT_COLUMNS.values())[page.skip : page.skip + page.limit]
         answer: dict[str, Any] = {"items": [product_json(row, names) for row in rows], "meta": page.meta(total)}
-        if warnings := ignored(parameters, _LIST_PARAMETERS):
+        if warnings := ignored(parameters, LIST_PARAMETERS):
             answer["warnings"] = warnings
         return Response(answer)
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext as _
 
 from catalog.filters import filter_products
 from catalog.models import Supplier
@@ -36,7 +37,8 @@ class RetriesUsedUp(IllegalMove):
 
     def __init__(self, status: str) -> None:
         super().__init__("retry", status)
-        self.args = (f"All {MAX_RETRIES} retries of this job are used; ask again with reset_retry_counter=true.",)
+        message = _("All %(count)d retries of this job are used; ask again with reset_retry_counter=true.")
+        self.args = (message % {"count": MAX_RETRIES},)
 
 
 def create_job(

@@ -77,10 +77,10 @@ class Matching:
         if not job.staged:
             _stage(job, lease)
             return
-        codes = _next_codes(job, 1 if lease.poisoned else lease.batch_size)
+        codes = _next_codes(job, lease.batch_size)
         if not codes:
             _complete(job, lease)
-        elif lease.poisoned:
+        elif lease.poisoned:  # then the batch is one code
             _write(job, lease, [_failed(codes[0], "unknown", POISONED.format(code=codes[0].code))])
         else:
             started = time.monotonic()
@@ -234,7 +234,7 @@ def _write_products(job: Code2AsinJob, outcomes: Sequence[_Outcome]) -> list[_Ou
             for o in final
             if o.status is MatchResult.Status.MATCHED and o.previous is None
         ],
-        provenance=Provenance(ProductRevision.Source.MATCH, job.name, job.pk),
+        provenance=Provenance(ProductRevision.Source.MATCH, job.created_by, job.pk),
         mode=Mode.UPDATE,
     )
     return final

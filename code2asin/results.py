@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from catalog.editing import edit_product
 from catalog.models import Product, ProductRevision
@@ -34,9 +35,17 @@ class AlreadyDecided(DecisionRefused):
         self.decision: str = result.review
         self.reviewed_by: str = result.reviewed_by
         self.reviewed_at: datetime | None = result.reviewed_at
-        asin = f" {result.asin}" if result.asin else ""
-        when = f"{result.reviewed_at:%Y-%m-%d %H:%M:%S} UTC"
-        super().__init__(f"{result.reviewed_by} {result.review}{asin} for {result.code} on {when}.")
+        facts = {
+            "who": result.reviewed_by,
+            "asin": result.asin,
+            "code": result.code,
+            "when": f"{result.reviewed_at:%Y-%m-%d %H:%M:%S} UTC",
+        }
+        if result.review == MatchResult.Review.ACCEPTED:
+            message = _("%(who)s accepted %(asin)s for %(code)s on %(when)s.") % facts
+        else:
+            message = _("%(who)s rejected the match of %(code)s on %(when)s.") % facts
+        super().__init__(message)
 
 
 def accept(*, result_id: UUID, actor: str, job_id: UUID | None = None, asin: str | None = None) -> MatchResult:
@@ -47,17 +56,17 @@ def accept(*, result_id: UUID, actor: str, job_id: UUID | None = None, asin: str
     product or, as AlreadyDecided, when somebody else decided otherwise.
     """
     if asin is not None and not ASIN.fullmatch(asin):
-        raise InvalidAsin(f"{asin!r} is not an ASIN: ten capital letters and digits are expected.")
+        raise InvalidAsin(_("%(asin)s is not an ASIN: ten capital letters and digits are expected.") % {"asin": asin})
     with transaction.atomic():
         result = _locked(result_id, job_id)
         chosen = asin or result.asin or next((c["asin"] for c in result.candidates), None)
         if chosen is None:
-            raise InvalidAsin(f"Nothing was found for {result.code}: name the ASIN to accept.")
+            raise InvalidAsin(_("Nothing was found for %(code)s: name the ASIN to accept.") % {"code": result.code})
         if result.review == MatchResult.Review.ACCEPTED and result.asin == chosen:
             return result
         _refuse_others_decision(result, actor)
         candidate: dict[str, Any] = next((c for c in result.candidates if c["asin"] == chosen), {})
-        previous = _set_asin(result, actor, lambda _current: chosen)
+        previous = _set_asin(result, actor, lambda current: chosen)
         return _decide(
             result,
             actor,
@@ -107,7 +116,7 @@ def _locked(result_id: UUID, job_id: UUID | None) -> MatchResult:
     owned = {} if job_id is None else {"job_id": job_id}
     result = MatchResult.objects.select_for_update(of=("self",)).select_related("product").get(pk=result_id, **owned)
     if result.status == MatchResult.Status.PENDING:
-        raise DecisionRefused(f"{result.code} is not looked up yet.")
+        raise DecisionRefused(_("%(code)s is not looked up yet.") % {"code": result.code})
     return result
 
 
@@ -123,7 +132,7 @@ def _set_asin(result: MatchResult, actor: str, choose: Callable[[str | None], st
     try:
         current = products.values_list("asin", flat=True).get()
     except Product.DoesNotExist:
-        raise DecisionRefused(f"The product of {result.code} is deleted.") from None
+        raise DecisionRefused(_("The product of %(code)s is deleted.") % {"code": result.code}) from None
     edit_product(
         product_id=result.product_id,
         values={"asin": choose(current)},

@@ -135,9 +135,7 @@ class ReviewAdmin(BackOfficeAdmin):
         context: dict[str, Any] = {"title": gettext("Review matches"), "selection": selection}
         if result is not None:
             context |= self._match_context(request, result)
-            context |= waiting.aggregate(
-                left=Count("id"), position=Count("id", filter=Q(id__lte=result.pk))
-            )
+            context |= waiting.aggregate(left=Count("id"), position=Count("id", filter=Q(id__lte=result.pk)))
             context["skip_page"] = _queue(selection, after=result.pk)
         return self._render(request, context)
 
@@ -204,9 +202,7 @@ class ReviewAdmin(BackOfficeAdmin):
             "pack_ours": features.get("pack_ours"),
             "status_badge": badge(result.status, result.get_status_display()),
             "may_decide": open_to_me and result.status != MatchResult.Status.PENDING,
-            "candidates": [
-                _candidate(number, raw, result) for number, raw in enumerate(result.candidates, start=1)
-            ],
+            "candidates": [_candidate(number, raw, result) for number, raw in enumerate(result.candidates, start=1)],
         }
 
 

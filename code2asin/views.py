@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 from django.http import FileResponse, Http404, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import ListAPIView
@@ -68,7 +69,7 @@ def _choice(request: Request, name: str, allowed: list[str]) -> str | None:
     """A query parameter that takes one of a few values; None when it is absent."""
     value = request.query_params.get(name)
     if value is not None and value not in allowed:
-        raise invalid(name, f"Must be one of {', '.join(allowed)}.", "invalid_choice")
+        raise invalid(name, _("Must be one of %(allowed)s.") % {"allowed": ", ".join(allowed)}, "invalid_choice")
     return value
 
 
@@ -292,10 +293,8 @@ class ExportView(APIView):
         options = _options(request, ExportQuerySerializer)
         job = _job(job_id)
         if job.status != Status.COMPLETED and not options["partial"]:
-            raise Conflict(
-                f"The job's status is {job.status}: only completed jobs are exported, others with partial=true.",
-                "illegal_state",
-            )
+            message = _("The job is %(status)s: only completed jobs are exported, others with partial=true.")
+            raise Conflict(message % {"status": job.status}, "illegal_state")
         rows = exports.rows(job, include_unmatched=options["include_unmatched"])
         extension, media_type, write = exports.FORMATS[options["format"]]
         disposition = content_disposition_header(True, f"code2asin_results_{job.pk}.{extension}")

@@ -60,10 +60,14 @@ class UploadForm(forms.Form):
         label=_("Column mapping"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Code article = reference\nPrix TTC = price"}),
-        help_text=_("One line a column: column of the file = product field. Left empty, the headers decide. Fields: %s.")
+        help_text=_(
+            "One line a column: column of the file = product field. Left empty, the headers decide. Fields: %s."
+        )
         % ", ".join(FIELDS),
     )
-    encoding = forms.CharField(label=_("Encoding"), required=False, max_length=20, help_text=_("Such as utf-8, cp1252."))
+    encoding = forms.CharField(
+        label=_("Encoding"), required=False, max_length=20, help_text=_("Such as utf-8, cp1252.")
+    )
     delimiter = forms.ChoiceField(label=_("Delimiter"), required=False, choices=[("", _("detect")), *DELIMITERS])
     has_header = forms.TypedChoiceField(
         label=_("First row"),
@@ -95,7 +99,9 @@ class UploadForm(forms.Form):
                 continue
             column, equals, field = (part.strip() for part in line.rpartition("="))
             if not (column and equals and field):
-                raise ValidationError(_("Line %(number)d is not of the form: column = field."), params={"number": number})
+                raise ValidationError(
+                    _("Line %(number)d is not of the form: column = field."), params={"number": number}
+                )
             if ALIASES.get(field, field) not in FIELDS:
                 raise ValidationError(
                     _("Line %(number)d: there is no field “%(field)s”."), params={"number": number, "field": field}

@@ -73,6 +73,9 @@ class ImportLogSerializer(serializers.ModelSerializer[ImportLog]):
 class MappingField(serializers.DictField):
     """{file column: product field}; in a form it is JSON text."""
 
+    def get_value(self, dictionary: Any) -> Any:
+        return dictionary.get(self.field_name, serializers.empty)
+
     def to_internal_value(self, data: Any) -> dict[str, str]:
         if isinstance(data, str):
             try:

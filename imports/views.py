@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, viewsets
+from rest_framework import generics, mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 from rest_framework.parsers import MultiPartParser
@@ -56,7 +56,6 @@ class ImportJobViewSet(
     required_scopes = {
         "list": READ,
         "retrieve": READ,
-        "logs": READ,
         "preview": READ,
         "create": WRITE,
         "pause": WRITE,
@@ -123,24 +122,12 @@ class ImportJobViewSet(
         """Carry out what a dry run has checked."""
         return self._control("confirm")
 
-    @extend_schema(
-        responses=ImportLogSerializer(many=True),
-        parameters=[OpenApiParameter("level", str, enum=ImportLog.Level.values)],
-        filters=False,
-    )
-    @action(detail=True, methods=["get"], max_limit=200, filterset_class=ImportLogFilter)
-    def logs(self, request: Request, pk: str) -> Response:
-        """What was found in the rows of the file."""
-        lines: QuerySet[ImportLog] = ImportLog.objects.filter(job=self._job()).order_by("row_number", "id")
-        page = self.paginate_queryset(self.filter_queryset(lines))  # type: ignore[arg-type]
-        return self.get_paginated_response(ImportLogSerializer(page, many=True).data)
-
     @extend_schema(responses=PreviewSerializer, parameters=[OpenApiParameter("limit", int, default=10)], filters=False)
     @action(detail=True, methods=["get"], pagination_class=None)
     def preview(self, request: Request, pk: str) -> Response:
         """The first rows as they would be imported, and the problems found in the first thousand."""
         limit = read_int(request.query_params.get("limit", "10"), "limit", minimum=1, maximum=100)
-        job = self._job()
+        job = self.get_object()
         try:
             found = preview(job, limit=limit)
         except PermanentError as error:
@@ -157,13 +144,23 @@ class ImportJobViewSet(
         )
 
     def _control(self, name: str) -> Response:
-        job = self._job()
+        job = self.get_object()
         lifecycle.control(job, name)
         return Response(ImportJobSerializer(job).data)
 
-    def _job(self) -> ImportJob:
-        # Not get_object(): the filters of an action's own list do not concern the job.
-        return get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
+
+class ImportLogList(generics.ListAPIView[ImportLog]):
+    """What was found in the rows of the file."""
+
+    queryset = ImportLog.objects.order_by("row_number", "id")
+    serializer_class = ImportLogSerializer
+    filter_backends = (DjangoFilterBackend,)
+    filterset_class = ImportLogFilter
+    required_scopes = {"GET": READ}
+    max_limit = 200
+
+    def get_queryset(self) -> QuerySet[ImportLog]:
+        return super().get_queryset().filter(job=get_object_or_404(ImportJob, pk=self.kwargs["pk"]))
 
 
 def _as_json(row: dict[str, str]) -> dict[str, Any]:

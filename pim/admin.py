@@ -140,7 +140,9 @@ class CreateFormAdmin(BackOfficeAdmin):
         raise NotImplementedError
 
     def response_created(self, request: HttpRequest, obj: Any) -> HttpResponse:
-        return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk]))
+        return HttpResponseRedirect(
+            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
+        )
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -289,7 +291,9 @@ class JobAdmin(CreateFormAdmin):
             if moved:
                 self.log_change(request, job, str(label))
             messages.success(request, gettext("The job is now %(status)s.") % {"status": job.get_status_display()})
-        return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[job.pk]))
+        return HttpResponseRedirect(
+            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[job.pk])
+        )
 
     def timeline(self, job: AbstractJob) -> Iterator[Event]:
         by = gettext("by %(user)s") % {"user": job.created_by} if job.created_by else ""

@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rest_framework import serializers
 from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import AllowAny
@@ -15,6 +17,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.models import Brand, Product
+from catalog.payload import WRITABLE
+from catalog.views import LIST_PARAMETERS
 from pim.api.errors import FieldError, describe, flatten
 from pim.api.parsers import MAX_DEPTH
 from pim.jobs.states import IllegalMove
@@ -271,3 +275,46 @@ def test_any_accept_header_gets_json():
     for accept in ("text/html", "application/xml", "nonsense", "*/*"):
         answer = client.get(PRODUCTS, headers={"Accept": accept})
         assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
+
+
+names = st.sampled_from(
+    [*WRITABLE, "products", "atomic", "dry_run", "skip_duplicates", "skip_not_found", "sku", "x", "code", "parent_id"]
+)
+numbers = st.integers(-(10**25), 10**25) | st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30) | st.sampled_from(
+    ["96385074", "active", "true", "1e5", "=1", str(2**63)]
+)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names | texts, inner, max_size=4),
+    max_leaves=12,
+)
+bodies = values | st.dictionaries(names, values, max_size=8)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(body=bodies, query=st.dictionaries(st.sampled_from(sorted(LIST_PARAMETERS)), texts, max_size=3))
+def test_no_body_and_no_query_makes_the_server_fail(fuzzed, body, query):
+    client, product = fuzzed
+    one = f"{PRODUCTS}/{product.pk}"
+    answers = [
+        client.get(PRODUCTS, query),
+        client.post(PRODUCTS, body),
+        client.patch(one, body),
+        client.post(f"{PRODUCTS}/bulk", body),
+        client.patch(f"{PRODUCTS}/bulk", {"products": [body, {"ean": product.ean, "name": body}]}),
+        *(client.post(f"/api/v1/{kind}", body) for kind in ("suppliers", "brands", "categories")),
+    ]
+    for answer in answers:
+        assert answer.status_code in (200, 201, 409, 422), (answer.status_code, answer.content)
+        if answer.status_code >= 400:
+            assert set(answer.json()) == KEYS
+
+
+@pytest.fixture
+def fuzzed():
+    return api_client(), make_product()

@@ -138,7 +138,10 @@ class TestDecisions:
         status, answer = api.post(f"jobs/{job.pk}/results/{result.pk}/accept")
 
         assert (status, answer["code"]) == (409, "already_decided")
-        assert answer["detail"] == f"alice rejected for {result.code} on {result.reviewed_at:%Y-%m-%d %H:%M:%S} UTC."
+        assert (
+            answer["detail"]
+            == f"alice rejected the match of {result.code} on {result.reviewed_at:%Y-%m-%d %H:%M:%S} UTC."
+        )
         assert counters(job) == (0, 0, 1)
         assert Product.objects.get().asin is None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import celery
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -115,12 +116,13 @@ class TestOutcomes:
         assert outcome(unknown.ean) == ("unmatched", None, None, None, "invalid_data")
         assert outcome(in_store.ean) == ("unmatched", None, None, None, "invalid_data")
         assert outcome(wrong_digit.ean) == ("unmatched", None, None, None, "invalid_data")
+        assert MatchResult.objects.exclude(matched_at=None).get().code == alone.ean
         asins = dict(Product.objects.values_list("ean", "asin"))
         assert {code: a for code, a in asins.items() if a} == {alone.ean: asin(1)}
 
     def test_a_match_is_written_with_its_revision_and_its_time(self, amazon: Running) -> None:
         lamp = product(1)
-        job = run(new_job(name="Q2"))
+        job = run(new_job(name="Q" * 255))
 
         lamp.refresh_from_db()
         revision = ProductRevision.objects.get()
@@ -129,7 +131,7 @@ class TestOutcomes:
         assert (revision.product_id, revision.source, revision.actor, revision.source_id) == (
             lamp.pk,
             "match",
-            "Q2",
+            "tester",
             job.pk,
         )
         assert (revision.old, revision.new) == ({"asin": None}, {"asin": asin(1)})
@@ -256,6 +258,14 @@ class TestWholeJobs:
 
         assert counters(job) == ("completed", 1000, 1000, 0, 0)
         assert dict(Product.objects.values_list("ean", "asin")) == {code: book["asin"] for code, book in books.items()}
+
+    def test_the_task_that_the_job_rings_for_works_on_it(self, amazon: Running) -> None:
+        product(1)
+        job = new_job()
+        lifecycle.control(job, "start")
+        celery.current_app.tasks[Code2AsinJob.task_name].run(str(job.pk))
+        job.refresh_from_db()
+        assert counters(job) == ("completed", 1, 1, 0, 0)
 
 
 @pytest.mark.django_db
@@ -424,6 +434,7 @@ class TestPause:
 
         job.refresh_from_db()
         assert counters(job) == ("paused", 40, 0, 0, 0)
+        assert amazon.stats().ok == calls + 1  # the second call was not made
         assert set(MatchResult.objects.values_list("status", flat=True)) == {"pending"}
         assert Code2AsinLog.objects.count() == log_lines
         assert not Product.objects.exclude(asin=None).exists()

@@ -447,7 +447,7 @@ def test_the_product_comes_up_heals_and_leaves_nothing_behind(data_dir: Path) ->
         system.wait_for_line(r"first admin account: admin, password \(shown once\): \S{16}$", seconds=60)
         system.wait_for_line(rf"ready: http://127.0.0.1:{port}/admin/", seconds=60)
         assert readiness(port) == (200, {"database": "ok", "broker": "ok", "worker": "ok"})
-        for name, process in (("worker", " worker "), ("beat", " beat "), ("web", "gunicorn")):
+        for name, process in (("worker", "--quiet worker"), ("beat", "--quiet beat"), ("web", "gunicorn")):
             os.kill(system.pid_of(process), signal.SIGKILL)
             system.wait_for_line(rf"{name} ended with signal 9 \(SIGKILL\); restarting it in 1 s")
         assert wait_for(lambda: readiness(port)[0] == 200, seconds=60)

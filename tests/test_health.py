@@ -3,14 +3,14 @@
 import pytest
 from django.db import connection
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from tests.processes import worker
 
 ABSENT_BROKER = "redis+socket:///does/not/exist.sock"
 
 
-def test_healthz_depends_on_nothing(client: Client, settings: SettingsWrapper) -> None:
+def test_healthz_depends_on_nothing(client: Client, settings: Settings) -> None:
     settings.CELERY_BROKER_URL = ABSENT_BROKER
     response = client.get("/healthz")  # and no database access, which pytest-django would refuse
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
@@ -29,7 +29,7 @@ def test_readyz_names_the_missing_worker(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_readyz_names_the_missing_broker(client: Client, settings: SettingsWrapper) -> None:
+def test_readyz_names_the_missing_broker(client: Client, settings: Settings) -> None:
     settings.CELERY_BROKER_URL = ABSENT_BROKER
     response = client.get("/readyz")
     assert response.status_code == 503

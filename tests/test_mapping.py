@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from catalog.fields import DEACTIVATE, FIELDS, KEEP
-from imports.columns import map_columns
+from catalog.fields import DEACTIVATE, KEEP
+from imports.columns import MAPPABLE, map_columns
 from imports.mapping import Mapped, Mapper, MappingError, RowProblem, compile_mapping
 from pim.tabular import open_table
 from tests.shared_data import shared_data
@@ -61,7 +61,7 @@ def test_headers_are_recognised_in_french_and_english() -> None:
         assert automatic("EAN", column) == {"EAN": "ean", column: field}
 
 
-@pytest.mark.parametrize("header", sorted(set(FIELDS) - {"ean", "upc", "gtin", "barcode"}))
+@pytest.mark.parametrize("header", sorted(set(MAPPABLE) - {"ean", "upc", "gtin", "barcode"}))
 def test_every_field_is_recognised_by_its_own_name(header: str) -> None:
     assert automatic("ean", header) == {"ean": "ean", header: header}
 

@@ -4,6 +4,7 @@ import gzip
 import socket
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,8 +76,12 @@ def test_an_empty_body_needs_no_unpacking(httpserver: HTTPServer) -> None:
 def test_a_decompression_bomb_is_refused(httpserver: HTTPServer) -> None:
     bomb = gzip.compress(b"\0" * 10_000_000)
     httpserver.expect_request("/").respond_with_data(bomb, headers={"Content-Encoding": "gzip"})
+    tracemalloc.start()
     with pytest.raises(requests.RequestException, match="larger than 1000 bytes"):
         read(httpserver)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000  # it was not unpacked first and measured then
 
 
 @pytest.mark.parametrize(

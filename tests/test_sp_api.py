@@ -3,12 +3,15 @@
 import json
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
@@ -406,6 +409,23 @@ def test_a_rejected_token_replaced_by_another_worker_is_used(amazon: Running) ->
     rejected = AccessToken.objects.get().token
     assert provider._tokens.get(rejected=rejected) == provider._tokens.get(rejected=rejected)
     assert amazon.stats().tokens_issued == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_start_together_ask_for_one_token(amazon: Running) -> None:
+    together = threading.Barrier(4)
+
+    def work(_: int) -> dict[str, list[str]]:
+        try:
+            connection.ensure_connection()
+            together.wait(timeout=30)
+            return listed(provider_for(amazon.url).lookup([ean(1)], pause_check=no_pause))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as workers:
+        assert list(workers.map(work, range(4))) == [{ean(1): [asin(1)]}] * 4
+    assert amazon.stats().tokens_issued == 1
 
 
 def test_denied_access_with_a_fresh_token_stops_the_job(amazon: Running) -> None:

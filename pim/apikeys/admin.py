@@ -54,7 +54,15 @@ class ApiKeyAdmin(CreateFormAdmin):
     create_label = _("Create an API key")
     create_fieldsets = ((None, {"fields": ("name", "scopes", "expires_at")}),)
     change_form_template = "admin/apikeys/apikey/change_form.html"
-    list_display: ClassVar = ("name", "prefix", "status_badge", "scope_list", "last_used_at", "expires_at", "created_by")
+    list_display: ClassVar = (
+        "name",
+        "prefix",
+        "status_badge",
+        "scope_list",
+        "last_used_at",
+        "expires_at",
+        "created_by",
+    )
     search_fields = ("name", "public_id")
     ordering = ("-created_at", "-id")
     actions = ("revoke_selected",)
@@ -150,6 +158,10 @@ class ApiKeyAdmin(CreateFormAdmin):
             self.log_change(request, key, "Revoked")
         messages.success(
             request,
-            ngettext("%d key revoked: it is refused from now on.", "%d keys revoked: they are refused from now on.", len(revoked))
+            ngettext(
+                "%d key revoked: it is refused from now on.",
+                "%d keys revoked: they are refused from now on.",
+                len(revoked),
+            )
             % len(revoked),
         )

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from catalog.models import Supplier
 from code2asin import lifecycle
 from code2asin.models import Code2AsinJob
 from code2asin.processing import Matching
@@ -50,6 +51,8 @@ class Command(BaseCommand):
 
     def _created(self, options: dict[str, Any]) -> Code2AsinJob:
         supplier = options["supplier"]
+        if supplier and not Supplier.objects.filter(code__iexact=supplier).exists():
+            raise CommandError(f"There is no supplier with the code {supplier!r}.")
         job = lifecycle.create_job(
             name=f"match_asins {timezone.now():%Y-%m-%d %H:%M}",
             product_filter={"supplier_code": supplier} if supplier else {},
@@ -57,9 +60,6 @@ class Command(BaseCommand):
             confidence_threshold=options["threshold"],
             actor="match_asins",
         )
-        if supplier and job.supplier is None:
-            job.delete()
-            raise CommandError(f"There is no supplier with the code {supplier!r}.")
         lifecycle.control(job, "start")
         return job
 
