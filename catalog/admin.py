@@ -1,22 +1,22 @@
-"""The catalogue in the back office. Every edit goes through `catalog.editing` or `catalog.upsert`, so it leaves a revision."""
+"""The catalogue in the back office. Edits go through `catalog.editing` and `catalog.upsert`: each leaves a revision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import IntegrityError
 from django.db.models import Count, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,6 +27,7 @@ from django.utils.translation import gettext_lazy as _
 from catalog import identifiers
 from catalog.editing import delete_product, edit_product
 from catalog.fields import FIELDS
+from catalog.history import read_history
 from catalog.marketplaces import product_page
 from catalog.models import Brand, Category, Product, ProductRevision, Supplier
 from catalog.provenance import Provenance
@@ -35,18 +36,6 @@ from pim.admin import BackOfficeAdmin, badge, grouped, http_url
 
 # One transaction a product: more belongs into an import.
 MAX_SELECTED = 1000
-REVISIONS_SHOWN = 30
-# Pages of what stands behind a revision, by its source; the apps above the catalogue are known by address only.
-SOURCE_PAGES = {
-    ProductRevision.Source.IMPORT: ("admin:imports_importjob_change", _("import job")),
-    ProductRevision.Source.MATCH: ("admin:code2asin_code2asinjob_change", _("Code2ASIN job")),
-    ProductRevision.Source.API: ("admin:apikeys_apikey_change", _("API key")),
-}
-REFERENCE_MODELS: dict[str, type[Supplier | Brand | Category]] = {
-    "brand_id": Brand,
-    "supplier_id": Supplier,
-    "category_id": Category,
-}
 
 
 def asin_link(asin: str | None, marketplace_id: str | None = None) -> SafeString | str:
@@ -69,21 +58,24 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
     the price meanwhile is not undone by saving a name.
     """
 
+    # Longer than an EAN: other spellings are normalised.
+    ean = forms.CharField(
+        label=_("EAN"),
+        max_length=30,
+        help_text=_("8 or 13 digits."),
+        widget=AdminTextInputWidget({"inputmode": "numeric"}),
+    )
     ean_warning: str | None = None
 
     class Meta:
         model = Product
-        fields: ClassVar = ["ean", "brand", "supplier", "category", *(n for n in COLUMNS if not n.endswith("_id"))]
+        fields = ("ean", "brand", "supplier", "category", *(name for name in COLUMNS if not name.endswith("_id")))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.show_hidden_initial = not self.instance._state.adding
             field.validators = [*field.validators, *_validators(name)]
-        if "ean" in self.fields:
-            self.fields["ean"].max_length = None  # other spellings are longer; they are normalised
-            self.fields["ean"].validators = []
-            self.fields["ean"].widget.attrs |= {"maxlength": 30, "inputmode": "numeric"}
 
     def clean_ean(self) -> str:
         try:
@@ -103,7 +95,7 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
         return found.ean
 
     def clean_barcode(self) -> str:
-        return self.cleaned_data["barcode"] or self.cleaned_data.get("ean", "")
+        return str(self.cleaned_data["barcode"] or self.cleaned_data.get("ean", ""))
 
     def clean_asin(self) -> str | None:
         asin: str | None = self.cleaned_data["asin"]
@@ -126,7 +118,7 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _get_validation_exclusions(self) -> set[str]:
         """`clean_ean` checks the EAN: unlike the constraint, it lets a deleted product come back."""
-        return super()._get_validation_exclusions() | {"ean"}
+        return {"ean", *super()._get_validation_exclusions()}  # type: ignore[misc]
 
 
 def _validators(name: str) -> list[Any]:
@@ -172,7 +164,7 @@ class DeletedFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("yes", _("only deleted")), ("all", _("with deleted"))]
 
-    def choices(self, changelist: Any) -> Iterable[Any]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         default, *others = super().choices(changelist)
         yield {**default, "display": _("not deleted")}
         yield from others
@@ -263,7 +255,7 @@ class ProductAdmin(BackOfficeAdmin):
     ) -> HttpResponse:
         extra = extra_context or {}
         if object_id and request.method == "GET":
-            extra |= history(object_id, before=request.GET.get("before"))
+            extra |= _history(object_id, request.GET.get("before"))
         try:
             return super().changeform_view(request, object_id, form_url, extra)
         except (IntegrityError, Product.DoesNotExist):
@@ -333,97 +325,23 @@ class ProductAdmin(BackOfficeAdmin):
         return count <= MAX_SELECTED
 
 
+def _history(product_id: str, before: str | None) -> dict[str, Any]:
+    """The template's context for the history on a product's page."""
+    if before is not None and not before.isdecimal():
+        raise Http404("There is no such page of the history.")
+    try:
+        entries, older = read_history(UUID(product_id), before=int(before) if before else None)
+    except ValueError:
+        return {}  # no id of a product: the page says so itself
+    return {"history": entries, "history_older": older, "history_before": before}
+
+
 def _provenance(request: HttpRequest) -> Provenance:
     return Provenance(ProductRevision.Source.ADMIN, request.user.get_username())
 
 
 def _as_text(value: Any) -> str | UUID | None:
     return value if value is None or isinstance(value, UUID) else str(value)
-
-
-# --- history ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One field of a revision, as shown."""
-
-    field: str
-    old: str | None
-    new: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One revision, as shown. page: the address of what stands behind it."""
-
-    revision: ProductRevision
-    changes: list[Change]
-    page: str | None
-    page_label: str
-
-
-def history(product_id: str, *, before: str | None) -> dict[str, Any]:
-    """The template's context for one page of a product's revisions, newest first."""
-    try:
-        revisions = ProductRevision.objects.filter(product_id=UUID(product_id)).order_by("-id")
-    except ValueError:
-        return {}  # no such product: the page says so itself
-    if before is not None:
-        if not before.isdecimal():
-            raise Http404("There is no such page of the history.")
-        revisions = revisions.filter(id__lt=int(before))
-    found = list(revisions[: REVISIONS_SHOWN + 1])
-    shown = found[:REVISIONS_SHOWN]
-    names = _reference_names(shown)
-    entries = []
-    for revision in shown:
-        page, label = _source_page(revision)
-        entries.append(Entry(revision, _changes(revision, names), page, label))
-    older = shown[-1].pk if len(found) > REVISIONS_SHOWN else None
-    return {"history": entries, "history_older": older, "history_before": before}
-
-
-def _reference_names(revisions: Sequence[ProductRevision]) -> dict[str, str]:
-    """The names of all brands, suppliers and categories that the revisions mention, by id."""
-    ids: dict[str, set[str]] = {}
-    for revision in revisions:
-        for values in (revision.old or {}, revision.new):
-            for column in values.keys() & REFERENCE_MODELS.keys():
-                ids.setdefault(column, set()).update({values[column]} - {None})
-    names = {}
-    for column, wanted in ids.items():
-        for row in REFERENCE_MODELS[column]._default_manager.filter(pk__in=wanted):
-            names[str(row.pk)] = str(row)
-    return names
-
-
-def _changes(revision: ProductRevision, names: dict[str, str]) -> list[Change]:
-    old = revision.old or {}
-
-    def shown(column: str, value: object) -> str | None:
-        if column == "status" and isinstance(value, str):
-            return str(Product.Status(value).label) if value in Product.Status.values else value
-        if isinstance(value, bool):
-            return gettext("yes") if value else gettext("no")
-        return None if value is None else names.get(str(value), str(value))
-
-    changes = []
-    for column, value in revision.new.items():
-        label = _("deleted") if column == "deleted" else Product._meta.get_field(column).verbose_name  # type: ignore[union-attr]
-        changes.append(Change(str(label), shown(column, old.get(column)), shown(column, value)))
-    return changes
-
-
-def _source_page(revision: ProductRevision) -> tuple[str | None, str]:
-    source = ProductRevision.Source(revision.source)
-    if revision.source_id is None or source not in SOURCE_PAGES:
-        return None, ""
-    view, label = SOURCE_PAGES[source]
-    try:
-        return reverse(view, args=[revision.source_id]), str(label)
-    except NoReverseMatch:
-        return None, ""
 
 
 # --- suppliers, brands, categories ----------------------------------------------------------------------------------
@@ -434,13 +352,13 @@ class ReferenceAdmin(BackOfficeAdmin):
 
     product_field: str
     actions = None
-    ordering: Sequence[str]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         counts = Product.objects.live().filter(**{self.product_field: OuterRef("pk")}).order_by()
         counts = counts.values(self.product_field).annotate(count=Count("*")).values("count")
-        queryset = super().get_queryset(request)
-        return queryset.annotate(products_here=Coalesce(Subquery(counts, output_field=IntegerField()), 0))
+        here = Coalesce(Subquery(counts, output_field=IntegerField()), 0)
+        found: QuerySet[Any] = super().get_queryset(request).annotate(products_here=here)
+        return found
 
     @admin.display(description=_("products"))
     def product_count(self, obj: Any) -> SafeString:
@@ -478,7 +396,7 @@ class BrandAdmin(ReferenceAdmin):
 class CategoryForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Category
-        fields: ClassVar = ["name", "parent"]
+        fields = ("name", "parent")
 
     def clean_parent(self) -> Category | None:
         parent: Category | None = self.cleaned_data["parent"]

@@ -1,6 +1,5 @@
 """Create or update many products in one request: each item is checked, then all are written in a few statements."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +26,7 @@ _STATUS = {
 
 @dataclass(slots=True)
 class Item:
-    """The fate of one item. status: created, updated, skipped or error. id: None when nothing was written."""
+    """The fate of one item. status: created, updated, skipped or error. id: of the product, where it has one."""
 
     index: int
     ean: str | None
@@ -101,25 +100,19 @@ def _write(
     ]
     rows = _rows(items, payloads, skip and mode is Mode.CREATE)
     with transaction.atomic():
-        # an atomic request that is refused already still says what the other items would have met
-        refused = any(item.status == "error" for item in items)
         outcomes = upsert_products(
-            fields=rows.fields,
-            rows=rows.rows,
-            provenance=provenance,
-            mode=mode,
-            dry_run=dry_run or (atomic and refused),
+            fields=rows.fields, rows=rows.rows, provenance=provenance, mode=mode, dry_run=dry_run
         )
         ids = _unchanged_ids(rows.rows, outcomes)
         for number, outcome in outcomes.items():
             _settle(items[number], outcome, skip)
             items[number].id = items[number].id or ids.get(items[number].ean or "")
         if atomic and any(item.status == "error" for item in items):
+            # all items were tried first, so that the answer names every error at once
             transaction.set_rollback(True)
             for item in items:
                 _withdraw(item)
-    unknown = Counter(name for payload in payloads for name in payload.unknown)
-    return Report(items, list(unknown))
+    return Report(items, list(dict.fromkeys(name for payload in payloads for name in payload.unknown)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from rest_framework import serializers
 from catalog.bulk import Item
 from catalog.fields import FIELDS, FieldSpec
 from catalog.models import Brand, Category, Product, Supplier
+from pim.api.schema import FieldErrorSerializer
 
 # Key of the answer -> where it comes from.
 PRODUCT_COLUMNS = {
@@ -141,12 +142,6 @@ def _described(spec: FieldSpec, required: bool) -> serializers.Field[Any, Any, A
             return serializers.CharField(max_length=spec.max_length, allow_blank=empty_allowed, **common)
 
 
-class BulkErrorSerializer(serializers.Serializer[Any]):
-    field = serializers.CharField(allow_null=True)
-    code = serializers.CharField()
-    message = serializers.CharField()
-
-
 class BulkItemSerializer(serializers.Serializer[Any]):
     """What became of one item of a bulk request."""
 
@@ -154,7 +149,7 @@ class BulkItemSerializer(serializers.Serializer[Any]):
     ean = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=["created", "updated", "skipped", "error"])
     id = serializers.UUIDField(allow_null=True)
-    errors = BulkErrorSerializer(many=True)  # type: ignore[assignment]
+    errors = FieldErrorSerializer(many=True)  # type: ignore[assignment]
     warnings = serializers.ListField(child=serializers.CharField())
 
 

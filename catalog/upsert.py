@@ -12,7 +12,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from psycopg import sql
 
 from catalog.fields import DEACTIVATE, KEEP, Keep
 from catalog.provenance import Provenance
@@ -100,13 +99,8 @@ def upsert_products(
     if not rows:
         return {}
     with transaction.atomic():
-        columns = tuple(REFERENCES[f].column if f in REFERENCES else f for f in fields)
-        resolved = {
-            i: resolve(f, (v for row in rows if isinstance(v := row.values[i], str)), create=not dry_run)
-            for i, f in enumerate(fields)
-            if f in REFERENCES
-        }
-        kept = _stage(columns, resolved, rows)
+        columns, data = _columns(fields, rows, create=not dry_run)
+        kept = _stage(columns, data, rows)
         outcomes: dict[int, Outcome] = {}
         while True:
             raced = _merge(columns, kept, mode, dry_run, provenance, outcomes)
@@ -120,29 +114,61 @@ def upsert_products(
     return outcomes
 
 
-def _stage(columns: Sequence[str], resolved: dict[int, dict[str, UUID]], rows: Sequence[Row]) -> int:
-    """COPY the rows into this connection's staging table; the mask of columns that some row keeps."""
-    kept = 0
+def _columns(
+    fields: Sequence[str], rows: Sequence[Row], *, create: bool
+) -> tuple[tuple[str, ...], list[Sequence[Value]]]:
+    """The columns that some row sets, and their values, names of brands and the like replaced by ids."""
+    columns: list[str] = []
+    data: list[Sequence[Value]] = []
+    for name, values in zip(fields, zip(*(row.values for row in rows), strict=True), strict=True):
+        if values.count(KEEP) == len(values):
+            continue
+        if name in REFERENCES:
+            found = resolve(name, (value for value in values if isinstance(value, str)), create=create)
+            ids = {text: str(found_id) for text, found_id in found.items()}
+            columns.append(REFERENCES[name].column)
+            data.append([ids[value] if isinstance(value, str) else value for value in values])
+        else:
+            columns.append(name)
+            data.append(values)
+    return tuple(columns), data
+
+
+def _stage(columns: Sequence[str], data: Sequence[Sequence[Value]], rows: Sequence[Row]) -> int:
+    """COPY the rows into this connection's staging table; the mask of columns that some row keeps as they are.
+
+    data: the values of each column. The text is put together here, a column at a time: several times as fast as
+    handing rows over one by one.
+    """
+    kept, masks, texts = 0, [0] * len(rows), []
+    for i, values in enumerate(data):
+        if KEEP in values:
+            kept |= 1 << i
+            masks = [mask | 1 << i if value is KEEP else mask for mask, value in zip(masks, values, strict=True)]
+            values = [None if value is KEEP else value for value in values]
+        texts.append(_copy_text(values))
+    head = ([str(row.number) for row in rows], uuid7s(len(rows)), [row.ean for row in rows], map(str, masks))
+    names = ", ".join(("number", "id", "ean", "keep", *columns))
     with connection.cursor() as cursor:
         cursor.execute(_STAGE_TABLE)
         cursor.execute("DELETE FROM upsert_stage")
-        target = sql.SQL("COPY upsert_stage (number, id, ean, keep, {}) FROM STDIN").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns))
-        )
-        with cursor.copy(target) as copy:
-            for row, new_id in zip(rows, uuid7s(len(rows)), strict=True):
-                values = list(row.values)
-                keep = 0
-                for i, value in enumerate(values):
-                    if value is KEEP:
-                        keep |= 1 << i
-                        values[i] = None
-                for i, ids in resolved.items():
-                    if isinstance(name := values[i], str):
-                        values[i] = ids[name]
-                kept |= keep
-                copy.write_row((row.number, new_id, row.ean, keep, *values))
+        with cursor.copy(f"COPY upsert_stage ({names}) FROM STDIN") as copy:
+            copy.write("\n".join(map("\t".join, zip(*head, *texts, strict=True))) + "\n")
     return kept
+
+
+def _copy_text(values: Sequence[Value]) -> list[str]:
+    """The values of a column as COPY's text format writes them."""
+    texts = ["\\N" if value is None else str(value) for value in values]
+    everything = "".join(texts)
+    backslashes = values.count(None)  # those of the NULL marks
+    if everything.count("\\") == backslashes and not any(mark in everything for mark in "\t\n\r"):
+        return texts
+    return [text if value is None else _escaped(text) for text, value in zip(texts, values, strict=True)]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _merge(
@@ -227,8 +253,7 @@ def _statement(columns: tuple[str, ...], kept: int, mode: Mode, dry_run: bool) -
     if not dry_run:
         if mode is not Mode.UPDATE and "name" in columns:
             ctes.append(_created_revisions(columns))
-        if columns:
-            ctes.extend(_update(columns, pairs))
+        ctes.extend(_update(columns, pairs))
     return f"WITH {', '.join(ctes)} {' UNION ALL '.join(selects)}"
 
 
@@ -284,7 +309,7 @@ def _update(columns: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[st
             f"CASE WHEN {n} IS DISTINCT FROM {o} THEN jsonb_build_object('{column}', {prefix}_{column}) ELSE '{{}}' END"
             for column, (n, o) in zip(columns, pairs, strict=True)
         ]
-        return " || ".join(parts)
+        return " || ".join(["'{}'::jsonb", *parts])
 
     return [
         f"""updated AS (

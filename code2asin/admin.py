@@ -1,7 +1,7 @@
 """Matching jobs in the back office; doubtful matches are decided in `code2asin.review`."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -84,7 +84,7 @@ class Code2AsinJobAdmin(JobAdmin):
     page_template = "admin/code2asin/code2asinjob/page.html"
     moves = lifecycle.MOVES
     log_model = Code2AsinLog
-    list_display: ClassVar = (
+    list_display = (
         "name",
         "supplier",
         "status_badge",

@@ -178,15 +178,16 @@ class RateBucket(models.Model):
     rate = models.FloatField()
     throttled_in_row = models.IntegerField(default=0)
     rate_set_at = models.DateTimeField(db_default=Now())
-    day = models.DateField(null=True)
-    daily_used = models.IntegerField(default=0)
 
     def __str__(self) -> str:
         return self.key
 
 
 class AccessToken(models.Model):
-    """A provider's access token, shared by all workers and refreshed by one of them."""
+    """A provider's access token, shared by all workers and refreshed by one of them.
+
+    expires_at: when to get a new one, at 80 % of the token's life.
+    """
 
     key = models.CharField(max_length=200, primary_key=True)
     token = models.TextField()

@@ -73,7 +73,7 @@ class Candidate:
     """One candidate as its card shows it.
 
     key: the digit that accepts it, None past the ninth. title: its words, and whether ours lacks them.
-    reasons: each with its sign, "+", "−" or "·". pack, brand: with the tone that says whether they agree with ours.
+    reasons: each with its sign, "+", "–" or "·". pack, brand: with the tone that says whether they agree with ours.
     """
 
     key: int | None
@@ -232,7 +232,7 @@ def _candidate(number: int, raw: dict[str, Any], result: Review) -> Candidate:
 
 def _sign(reason: str) -> str:
     if _LOWERS.search(reason):
-        return "−"
+        return "–"
     return "+" if _RAISES.search(reason) else "·"
 
 

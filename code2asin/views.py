@@ -297,5 +297,9 @@ class ExportView(APIView):
             raise Conflict(message % {"status": job.status}, "illegal_state")
         rows = exports.rows(job, include_unmatched=options["include_unmatched"])
         extension, media_type, write = exports.FORMATS[options["format"]]
+        try:
+            content = write(rows)
+        except exports.TooManyRows as error:
+            raise invalid("format", str(error)) from None
         disposition = content_disposition_header(True, f"code2asin_results_{job.pk}.{extension}")
-        return FileResponse(write(rows), content_type=media_type, headers={"Content-Disposition": str(disposition)})
+        return FileResponse(content, content_type=media_type, headers={"Content-Disposition": str(disposition)})

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -137,7 +137,7 @@ class ImportJobAdmin(JobAdmin):
     page_template = "admin/imports/importjob/page.html"
     moves = lifecycle.MOVES
     log_model = ImportLog
-    list_display: ClassVar = (
+    list_display = (
         "file_name",
         "supplier",
         "status_badge",

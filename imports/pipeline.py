@@ -153,7 +153,7 @@ class Pipeline:
         self._cursor = job.cursor + batch.read
 
     def _read(self, job: ImportJob, source: Source, size: int) -> _Batch:
-        mapper = source.mapper
+        mapper, supplier_id = source.mapper, str(job.supplier_id)
         read = list(islice(source.rows, size))
         problems: list[RowProblem] = []
         failed: set[int] = set()
@@ -165,7 +165,7 @@ class Pipeline:
             if mapped.values is None:
                 failed.add(number)
             elif number not in superseded:
-                rows.append(Row(number, mapped.ean, (*mapped.values, job.supplier_id)))
+                rows.append(Row(number, mapped.ean, (*mapped.values, supplier_id)))
         fields = (*mapper.fields, "supplier_id")
         return _Batch(len(read), source.table.position, fields, rows, problems, failed, superseded)
 

@@ -19,11 +19,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.timezone import localtime
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from pim.jobs.models import AbstractJob, AbstractJobLog
@@ -116,7 +117,7 @@ class Event:
 
 
 class BackOfficeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The defaults of every list: one count a page whatever the number of rows, and a title that says what is listed."""
+    """The defaults of every list: one count a page however many rows, and a title that says what is listed."""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -131,18 +132,19 @@ class CreateFormAdmin(BackOfficeAdmin):
     """Objects that are created through a plain form and cannot be edited afterwards."""
 
     create_form: type[forms.Form]
-    create_fieldsets: Sequence[tuple[str | None, dict[str, Any]]]
-    create_label: str
+    create_fieldsets: Sequence[tuple[str | Promise | None, dict[str, Any]]]
+    create_label: str | Promise
     add_form_template = "admin/create_form.html"
 
     def create(self, request: HttpRequest, form: Any) -> Model | None:
         """The object made from the valid form; None when an error was added to the form instead."""
         raise NotImplementedError
 
+    def page_of(self, obj: Model) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
+
     def response_created(self, request: HttpRequest, obj: Any) -> HttpResponse:
-        return HttpResponseRedirect(
-            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
-        )
+        return HttpResponseRedirect(self.page_of(obj))
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -150,7 +152,7 @@ class CreateFormAdmin(BackOfficeAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         submitted = request.method == "POST"
-        form = self.create_form(request.POST, request.FILES) if submitted else self.create_form()
+        form: Any = self.create_form(request.POST, request.FILES) if submitted else self.create_form()
         if submitted and form.is_valid() and (obj := self.create(request, form)) is not None:
             self.log_addition(request, obj, [{"added": {}}])
             return self.response_created(request, obj)
@@ -179,7 +181,7 @@ class JobAdmin(CreateFormAdmin):
 
     page_template: str
     moves: Mapping[str, Move]
-    log_model: type[AbstractJobLog]
+    log_model: type[Any]  # an AbstractJobLog with its `job`
     list_select_related = ("supplier",)
     ordering = ("-created_at", "-id")
 
@@ -200,7 +202,7 @@ class JobAdmin(CreateFormAdmin):
     def status_badge(self, job: AbstractJob) -> SafeString:
         return badge(job.status, job.get_status_display())
 
-    @admin.display(description=_("created"), ordering="created_at")
+    @admin.display(description=_("when"), ordering="created_at")
     def created(self, job: AbstractJob) -> str:
         at = date_format(localtime(job.created_at), "SHORT_DATETIME_FORMAT")
         return gettext("%(at)s by %(user)s") % {"at": at, "user": job.created_by} if job.created_by else at
@@ -291,13 +293,11 @@ class JobAdmin(CreateFormAdmin):
             if moved:
                 self.log_change(request, job, str(label))
             messages.success(request, gettext("The job is now %(status)s.") % {"status": job.get_status_display()})
-        return HttpResponseRedirect(
-            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[job.pk])
-        )
+        return HttpResponseRedirect(self.page_of(job))
 
     def timeline(self, job: AbstractJob) -> Iterator[Event]:
         by = gettext("by %(user)s") % {"user": job.created_by} if job.created_by else ""
-        yield Event(gettext("Created"), job.created_at, by)
+        yield Event(pgettext("timeline", "Created"), job.created_at, by)
         if job.started_at:
             yield Event(gettext("Started"), job.started_at)
         if job.status not in TERMINAL:
@@ -327,7 +327,7 @@ class JobAdmin(CreateFormAdmin):
         }
 
     def log_page(self, request: HttpRequest, job: AbstractJob) -> dict[str, Any]:
-        """One page of the job's log, by level: keyset paging, so a log of a million lines costs no more than a short one."""
+        """One page of the job's log, by level; keyset paging makes a log of a million lines as quick as a short one."""
         level = request.GET.get("level", "")
         after = request.GET.get("after", "0")
         if level not in ("", *AbstractJobLog.Level.values) or not after.isdecimal():

@@ -89,12 +89,6 @@ def env_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
     return items
 
 
-def data_dir() -> Path:
-    """PIM_DATA_DIR as an absolute path, `.data/` in the checkout by default: all that the embedded default writes."""
-    checkout = Path(__file__).resolve().parent.parent
-    return Path(env("PIM_DATA_DIR") or checkout / ".data").expanduser().resolve()
-
-
 def generated_secret(data_dir: Path, name: str) -> str:
     """The secret `name` kept in `data_dir`/secrets (0600); made on first use, once however many ask at a time."""
     path = data_dir / "secrets" / name

@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PIM_DATA_DIR"] = str(Path(os.environ["PIM_DATA_DIR"]) / worker)
     os.environ["DJANGO_SETTINGS_MODULE"] = "pim.settings"
     django.setup()
+    # pytest-django would load the settings of an xdist worker that inherits this name before the lines above ran there.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

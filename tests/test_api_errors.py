@@ -258,7 +258,7 @@ def test_the_sentence_names_the_first_field_and_how_many_more():
     assert describe(RuntimeError()) is None
 
 
-def test_messages_follow_accept_language_and_are_english_without():
+def test_messages_are_english_unless_asked_otherwise():
     assert problem(ApiClient().get(PRODUCTS), 401)["detail"] == "A valid API key is required."
 
 

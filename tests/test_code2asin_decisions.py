@@ -89,6 +89,14 @@ class TestDecisions:
         assert counters(job) == (1, 0, 0)
         assert Product.objects.get().asin == TYPED
 
+    def test_confirming_an_automatic_match_writes_nothing_to_the_product(self, api: Api) -> None:
+        job, (result,) = job_with("matched")
+        status, answer = api.post(f"jobs/{job.pk}/results/{result.pk}/accept")
+
+        assert (status, answer["match_type"], answer["review"], answer["asin"]) == (200, "manual", "accepted", FIRST)
+        assert counters(job) == (1, 0, 0)
+        assert ProductRevision.objects.count() == 1  # the automatic one
+
     def test_rejecting_a_proposal(self, api: Api) -> None:
         job, (result,) = job_with("ambiguous")
         status, answer = api.post(f"jobs/{job.pk}/results/{result.pk}/reject")

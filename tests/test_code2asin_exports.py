@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from catalog.models import Product, Supplier
+from code2asin import exports
 from code2asin.exports import COLUMNS
 from code2asin.models import Code2AsinJob, MatchResult
 from code2asin.stand_in.catalogue import Catalogue, Item
@@ -106,6 +107,11 @@ class TestExports:
         header, first, _second = openpyxl.load_workbook(io.BytesIO(content)).active.iter_rows(values_only=True)
         assert header == tuple(COLUMNS)
         assert first[:5] == (made[0].code, str(made[0].product_id), "Lampe 1", FIRST, 0.8)
+
+    def test_more_rows_than_a_sheet_holds_are_refused_not_cut(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exports, "EXCEL_MAX_ROWS", 2)
+        assert export(api, job_with("matched", "matched")[0], format="excel")[0] == 200
+        assert export(api, job_with("matched", "matched", "matched")[0], format="excel")[0] == 422
 
     def test_text_that_looks_like_a_formula_is_defused_except_in_json(self, api: Api) -> None:
         job, _made = job_with("matched")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import celery
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -14,7 +13,7 @@ from pytest_django import Settings
 
 from catalog.identifiers import check_digit
 from catalog.models import Brand, Product, ProductRevision
-from code2asin import lifecycle
+from code2asin import lifecycle, tasks
 from code2asin.models import Code2AsinJob, Code2AsinLog, MatchResult
 from code2asin.processing import Matching
 from code2asin.stand_in.catalogue import Catalogue, Item, catalogue_from_pairs
@@ -263,7 +262,8 @@ class TestWholeJobs:
         product(1)
         job = new_job()
         lifecycle.control(job, "start")
-        celery.current_app.tasks[Code2AsinJob.task_name].run(str(job.pk))
+        assert tasks.run.name == Code2AsinJob.task_name
+        tasks.run(str(job.pk))
         job.refresh_from_db()
         assert counters(job) == ("completed", 1, 1, 0, 0)
 
@@ -383,10 +383,10 @@ class TestRetry:
 
         lifecycle.control(job, "retry")
         assert (job.status, job.retry_count, job.error_summary, job.completed_at) == ("processing", 1, "", None)
-        assert counters(job) == ("processing", 4, 1, 0, 1)
+        assert (counters(job), job.cursor) == (("processing", 4, 1, 0, 1), 2)
         job = run(job)
 
-        assert counters(job) == ("completed", 4, 3, 0, 1)
+        assert (counters(job), job.cursor) == (("completed", 4, 3, 0, 1), 4)
         assert amazon.stats().codes - before == 2
         assert MatchResult.objects.get(code=ean(1)).matched_at == matched_at
 

@@ -74,14 +74,14 @@ def test_an_empty_body_needs_no_unpacking(httpserver: HTTPServer) -> None:
 
 
 def test_a_decompression_bomb_is_refused(httpserver: HTTPServer) -> None:
-    bomb = gzip.compress(b"\0" * 10_000_000)
+    bomb = gzip.compress(b"\0" * 60_000_000)
     httpserver.expect_request("/").respond_with_data(bomb, headers={"Content-Encoding": "gzip"})
     tracemalloc.start()
     with pytest.raises(requests.RequestException, match="larger than 1000 bytes"):
         read(httpserver)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 5_000_000  # it was not unpacked first and measured then
+    assert peak < 30_000_000  # not unpacked first and measured then; the test server itself takes 10 MB
 
 
 @pytest.mark.parametrize(

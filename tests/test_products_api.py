@@ -2,7 +2,7 @@
 
 import json
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -454,12 +454,15 @@ def test_an_unknown_parameter_is_named_in_the_answer(client):
 
 
 def test_order_is_total_and_defaults_to_the_oldest_first(client):
-    products = [make_product(name=name, price=price) for name, price in (("B", 2), ("a", None), ("C", 1), ("C", 1))]
+    products = [  # stored in the order of falling ids
+        make_product(id=UUID(int=number), name=name, price=price)
+        for number, name, price in ((4, "B", 2), (3, "a", None), (2, "C", 1), (1, "C", 1))
+    ]
     Product.objects.update(created_at="2026-01-01T00:00:00Z")
     by_id = sorted(products, key=lambda product: product.pk)
     assert eans(client.get(PRODUCTS)) == [product.ean for product in by_id]
     assert eans(client.get(f"{PRODUCTS}?sort_order=desc")) == [product.ean for product in reversed(by_id)]
-    b, a, c1, c2 = (product.ean for product in products)
+    b, a, c2, c1 = (product.ean for product in products)
     assert eans(client.get(f"{PRODUCTS}?sort_by=price")) == [c1, c2, b, a]
     assert eans(client.get(f"{PRODUCTS}?sort_by=price&sort_order=desc")) == [b, c2, c1, a]
 

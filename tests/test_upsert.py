@@ -81,6 +81,26 @@ def test_keep_leaves_a_value_and_none_clears_it():
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("text", ["a\tb", "a\nb\r\nc", "back\\slash \\t", "\\N", "\\.", "é—😀", "'; DROP TABLE x --"])
+def test_any_text_arrives_as_it_is(text):
+    write(["name", "description"], (A, text, text), (B, "Pen", None), (C, "Other", "plain"))
+    assert list(Product.objects.order_by("ean").values_list("name", "description")) == [
+        (text, text),
+        ("Pen", None),
+        ("Other", "plain"),
+    ]
+    assert write(["name", "description"], (A, text, text), (B, "Pen", None)) == {1: "unchanged", 2: "unchanged"}
+
+
+@pytest.mark.django_db
+def test_a_deleted_product_comes_back_even_when_nothing_is_given():
+    write(["name"], (A, "Spread"))
+    Product.objects.update(deleted_at="2026-01-01T00:00:00Z")
+    assert write(["price"], (A, KEEP)) == {1: "restored"}
+    assert Product.objects.get().deleted_at is None
+
+
+@pytest.mark.django_db
 def test_a_new_product_without_a_name_is_not_written():
     assert write(["name", "price"], (A, KEEP, "1"), (B, "Pen", "1")) == {1: "nameless", 2: "created"}
     assert write(["price"], (A, "1")) == {1: "nameless"}

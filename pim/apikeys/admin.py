@@ -1,6 +1,6 @@
 """API keys in the back office: create, look, revoke. The secret is shown once, in the answer that creates the key."""
 
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -54,7 +54,7 @@ class ApiKeyAdmin(CreateFormAdmin):
     create_label = _("Create an API key")
     create_fieldsets = ((None, {"fields": ("name", "scopes", "expires_at")}),)
     change_form_template = "admin/apikeys/apikey/change_form.html"
-    list_display: ClassVar = (
+    list_display = (
         "name",
         "prefix",
         "status_badge",
@@ -66,7 +66,7 @@ class ApiKeyAdmin(CreateFormAdmin):
     search_fields = ("name", "public_id")
     ordering = ("-created_at", "-id")
     actions = ("revoke_selected",)
-    fields: ClassVar = (
+    fields = (
         "name",
         "prefix",
         "status_badge",
@@ -156,12 +156,7 @@ class ApiKeyAdmin(CreateFormAdmin):
         revoked = [key for key in keys if revoke_key(key.pk)]
         for key in revoked:
             self.log_change(request, key, "Revoked")
-        messages.success(
-            request,
-            ngettext(
-                "%d key revoked: it is refused from now on.",
-                "%d keys revoked: they are refused from now on.",
-                len(revoked),
-            )
-            % len(revoked),
+        text = ngettext(
+            "%d key revoked: it is refused from now on.", "%d keys revoked: they are refused from now on.", len(revoked)
         )
+        messages.success(request, text % len(revoked))
