@@ -152,7 +152,7 @@ class Product(models.Model):
         verbose_name_plural = _("products")
         ordering = ("created_at", "id")
         constraints = (
-            # Not unique=True on the field: that would add a second index, for LIKE, which the search index makes needless.
+            # Not unique=True on the field: that adds a second index, for LIKE, which the search index makes needless.
             models.UniqueConstraint(fields=["ean"], name="catalog_product_ean_unique"),
             models.CheckConstraint(name="catalog_product_ean_format", condition=Q(ean__regex=r"^(\d{8}|\d{13})$")),
             models.CheckConstraint(name="catalog_product_name_not_empty", condition=~Q(name="")),

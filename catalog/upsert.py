@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from catalog.fields import DEACTIVATE, KEEP, Keep
+from catalog.models import ProductRevision
 from catalog.provenance import Provenance
 from catalog.references import REFERENCES, resolve
 from pim.ids import uuid7s
@@ -185,7 +186,7 @@ def _merge(
         "source": provenance.source.value,
         "source_id": provenance.source_id,
         "actor": provenance.actor,
-        "by_row": provenance.source_id is not None,
+        "by_row": provenance.source is ProductRevision.Source.IMPORT,
     }
     with connection.cursor() as cursor:
         cursor.execute(_statement(columns, kept, mode, dry_run), parameters)

@@ -22,8 +22,8 @@ RECOVERY_PER_MINUTE = 1.05
 
 _RESERVE = """
 WITH clock AS MATERIALIZED (SELECT extract(epoch FROM clock_timestamp())::float8 AS now)
-INSERT INTO code2asin_ratebucket AS bucket (key, tat, rate, throttled_in_row, daily_used)
-SELECT %(key)s, now + 1 / (%(rate)s * %(pace)s), %(rate)s, 0, 0 FROM clock
+INSERT INTO code2asin_ratebucket AS bucket (key, tat, rate, throttled_in_row)
+SELECT %(key)s, now + 1 / (%(rate)s * %(pace)s), %(rate)s, 0 FROM clock
 ON CONFLICT (key) DO UPDATE
    SET tat = GREATEST(bucket.tat, (SELECT now FROM clock)) + 1 / (bucket.rate * %(pace)s)
  WHERE bucket.tat < (SELECT now FROM clock) + %(horizon)s
