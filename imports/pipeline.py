@@ -261,7 +261,8 @@ def _rounds(rows: list[Row]) -> Iterator[list[Row]]:
     """The rows in order, parted so that no EAN stands twice in a part; nearly always one part."""
     while rows:
         seen: set[str] = set()
-        now, later = [], []
+        now: list[Row] = []
+        later: list[Row] = []
         for row in rows:
             (later if row.ean in seen else now).append(row)
             seen.add(row.ean)

@@ -46,13 +46,13 @@ def state(job: ImportJob) -> dict[str, object]:
     """All that an import leaves behind, without ids and times."""
     return {
         "products": digest(
-            "SELECT ean, barcode, p.name, status, b.name, s.code, price, cost_price, weight, width, description, reference"
-            " FROM catalog_product p LEFT JOIN catalog_brand b ON b.id = brand_id"
+            "SELECT ean, barcode, p.name, status, b.name, s.code, price, cost_price, weight, width, description,"
+            " reference FROM catalog_product p LEFT JOIN catalog_brand b ON b.id = brand_id"
             " LEFT JOIN catalog_supplier s ON s.id = supplier_id ORDER BY ean"
         ),
         "revisions": digest(
-            "SELECT p.ean, action, source, row_number, old, new - 'brand_id' - 'supplier_id' FROM catalog_productrevision r"
-            " JOIN catalog_product p ON p.id = r.product_id ORDER BY p.ean, r.id"
+            "SELECT p.ean, action, source, row_number, old, new - 'brand_id' - 'supplier_id'"
+            " FROM catalog_productrevision r JOIN catalog_product p ON p.id = r.product_id ORDER BY p.ean, r.id"
         ),
         "log": digest(
             "SELECT row_number, level, field, value, message FROM imports_importlog ORDER BY row_number, message"

@@ -1,6 +1,7 @@
 """The whole system in one foreground process: services first, then the children that are kept alive."""
 
 import fcntl
+import http.client
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from pim.embedded.valkey import Valkey
 
 NAME = "up"
 POLL = 0.2  # seconds between two looks at the children
+REPORT = 15.0  # seconds between two lines about what is not ready
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before a dead child is started again, doubled each time
 STABLE_AFTER = 60.0  # seconds of life after which the back-off starts afresh
 MAX_DEATHS = 5  # so many deaths of one child ...
@@ -53,8 +55,8 @@ class Supervisor:
 
     services: started in this order before all else, stopped in reverse; the loss of one ends everything.
     prepare: called when the services are up and nothing else is: migrations and first accounts.
-    children: started together, restarted when they die.
-    probe: the URL that answers 200 when the system is ready. headers: sent with it.
+    children: started together, restarted when they die; one is the web server on host and port.
+    The system is ready when /readyz of the web child, asked with `headers`, answers 200.
     """
 
     def __init__(
@@ -114,8 +116,12 @@ class Supervisor:
         self._prepare()
         for kept in self._kept:
             self._spawn(kept)
-        while not self._is_ready():
+        next_report = time.monotonic() + REPORT
+        while (reason := self._why_not_ready()) is not None:
             self._look_after_children()
+            if time.monotonic() > next_report:
+                next_report += REPORT
+                self._log(NAME, f"not ready yet: {reason}")
             time.sleep(POLL)
         self._log(NAME, f"ready: {self.address}/admin/ (Ctrl-C stops everything)")
 
@@ -126,7 +132,7 @@ class Supervisor:
         """
         failed = threading.Event()
         if job is not None:
-            threading.Thread(target=_run_job, args=(job, failed, self._log), name="job", daemon=True).start()
+            threading.Thread(target=self._run_job, args=(job, failed), name="job", daemon=True).start()
         try:
             while not failed.is_set():
                 self._look_after_children()
@@ -158,6 +164,15 @@ class Supervisor:
             os.close(self._lock)
             self._lock = None
             self._log(NAME, "stopped")
+
+    def _run_job(self, job: Callable[[], None], failed: threading.Event) -> None:
+        try:
+            job()
+        except Exception:
+            if not self._stopping:  # what it needs is being stopped: no failure of its own
+                for line in traceback.format_exc().splitlines():
+                    self._log(NAME, line)
+                failed.set()
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -197,14 +212,17 @@ class Supervisor:
         kept.restart_at = now + kept.backoff
         self._log(NAME, f"{end}; restarting it in {kept.backoff:g} s")
 
-    def _is_ready(self) -> bool:
+    def _why_not_ready(self) -> str | None:
+        """What /readyz says is missing; None when nothing is."""
         request = urllib.request.Request(f"{self.address}/readyz", headers=self._headers)  # noqa: S310 (our own http URL)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=10):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
+                return None
+        except urllib.error.HTTPError as error:
+            return f"{error} {error.read(500).decode(errors='replace')}"
+        except (OSError, http.client.HTTPException) as error:
+            return str(error)
 
 
 def check_port_is_free(host: str, port: int) -> None:
@@ -278,12 +296,3 @@ def _is_alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _run_job(job: Callable[[], None], failed: threading.Event, log: LineSink) -> None:
-    try:
-        job()
-    except Exception:
-        for line in traceback.format_exc().splitlines():
-            log(NAME, line)
-        failed.set()
