@@ -123,7 +123,7 @@ class _Rows:
 
 def _rows(items: list[Item], payloads: list[Payload], skip_repeated: bool) -> _Rows:
     """The rows to write; the first valid item of an EAN counts, a later one is marked as repeated."""
-    fields = list(dict.fromkeys(name for payload in payloads for name in payload.values))
+    fields = list(dict.fromkeys(name for payload in payloads if not payload.errors for name in payload.values))
     seen: set[str] = set()
     rows = []
     for item, payload in zip(items, payloads, strict=True):

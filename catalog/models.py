@@ -25,7 +25,11 @@ class Supplier(models.Model):
         verbose_name_plural = _("suppliers")
         ordering = ("code", "id")
         constraints = (
-            models.UniqueConstraint(Lower("code"), name="catalog_supplier_code_unique"),
+            models.UniqueConstraint(
+                Lower("code"),
+                name="catalog_supplier_code_unique",
+                violation_error_message=_("A supplier with this code exists already."),
+            ),
             models.CheckConstraint(name="catalog_supplier_code_not_empty", condition=~Q(code="")),
         )
 
@@ -46,7 +50,11 @@ class Brand(models.Model):
         verbose_name_plural = _("brands")
         ordering = ("name", "id")
         constraints = (
-            models.UniqueConstraint(Lower("name"), name="catalog_brand_name_unique"),
+            models.UniqueConstraint(
+                Lower("name"),
+                name="catalog_brand_name_unique",
+                violation_error_message=_("A brand with this name exists already."),
+            ),
             models.CheckConstraint(name="catalog_brand_name_not_empty", condition=~Q(name="")),
         )
 
@@ -70,7 +78,13 @@ class Category(models.Model):
         verbose_name_plural = _("categories")
         ordering = ("name", "id")
         constraints = (
-            models.UniqueConstraint("parent", Lower("name"), name="catalog_category_name_unique", nulls_distinct=False),
+            models.UniqueConstraint(
+                "parent",
+                Lower("name"),
+                name="catalog_category_name_unique",
+                nulls_distinct=False,
+                violation_error_message=_("A category with this name exists already at this place."),
+            ),
             models.CheckConstraint(name="catalog_category_name_not_empty", condition=~Q(name="")),
             models.CheckConstraint(name="catalog_category_not_own_parent", condition=~Q(parent=F("id"))),
         )

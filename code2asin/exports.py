@@ -36,10 +36,6 @@ EXCEL_MAX_ROWS = 1_048_575  # and the header
 Row = tuple[Any, ...]
 
 
-class TooManyRows(Exception):
-    """An Excel sheet cannot hold the results."""
-
-
 def rows(job: Code2AsinJob, *, include_unmatched: bool) -> Iterator[Row]:
     """The settled codes of a job in order, as values for COLUMNS; streamed."""
     results = MatchResult.objects.filter(job=job).exclude(status=MatchResult.Status.PENDING).order_by("position")
@@ -62,13 +58,11 @@ def json_chunks(rows: Iterable[Row]) -> Iterator[bytes]:
 
 
 def excel_file(rows: Iterable[Row]) -> IO[bytes]:
-    """A temporary file with one sheet, ready to be read. Raises TooManyRows."""
+    """A temporary file with one sheet, ready to be read; for EXCEL_MAX_ROWS rows at most."""
     workbook = Workbook(write_only=True)
     sheet = workbook.create_sheet("results")
     sheet.append(list(COLUMNS))
-    for number, row in enumerate(rows, start=1):
-        if number > EXCEL_MAX_ROWS:
-            raise TooManyRows(f"An Excel sheet holds {EXCEL_MAX_ROWS:,} rows at most; export CSV or JSON instead.")
+    for row in rows:
         sheet.append([_cell(value) for value in row])
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
     workbook.save(file)

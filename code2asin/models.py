@@ -16,7 +16,7 @@ from pim.jobs.states import Status
 class Code2AsinJob(AbstractJob):
     """Maps the EANs of a selection of the catalogue to ASINs.
 
-    total_codes: null until the first slice has staged the selection; `expected_codes` is the count at creation.
+    total_codes: the count at creation until the first slice has staged the selection, then the number staged.
     """
 
     class Source(models.TextChoices):
@@ -92,9 +92,9 @@ class MatchResult(models.Model):
         REJECTED = "rejected", _("rejected")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.ForeignKey(Code2AsinJob, on_delete=models.CASCADE, related_name="results")
+    job = models.ForeignKey(Code2AsinJob, on_delete=models.CASCADE, related_name="results", db_index=False)
     position = models.BigIntegerField()
-    product = models.ForeignKey(Product, null=True, on_delete=models.PROTECT, related_name="+")
+    product = models.ForeignKey(Product, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     code = models.CharField(_("code"), max_length=14)
     status = models.CharField(_("status"), max_length=9, choices=Status.choices, default=Status.PENDING)
     match_type = models.CharField(_("match type"), max_length=7, choices=MatchType.choices, null=True)
@@ -145,7 +145,7 @@ class Review(MatchResult):
 class Code2AsinLog(AbstractJobLog):
     """What happened to one code, or to the job as a whole (then without a code)."""
 
-    job = models.ForeignKey(Code2AsinJob, on_delete=models.CASCADE, related_name="logs")
+    job = models.ForeignKey(Code2AsinJob, on_delete=models.CASCADE, related_name="logs", db_index=False)
     product_id = models.UUIDField(null=True)
     input_code = models.CharField(_("code"), max_length=14, null=True)
     code_type = models.CharField(_("code type"), max_length=4, null=True)

@@ -295,11 +295,10 @@ class ExportView(APIView):
         if job.status != Status.COMPLETED and not options["partial"]:
             message = _("The job is %(status)s: only completed jobs are exported, others with partial=true.")
             raise Conflict(message % {"status": job.status}, "illegal_state")
+        if options["format"] == "excel" and job.total_codes > exports.EXCEL_MAX_ROWS:
+            message = _("An Excel sheet holds %(limit)d rows, the job has %(count)d; export CSV or JSON instead.")
+            raise invalid("format", message % {"limit": exports.EXCEL_MAX_ROWS, "count": job.total_codes})
         rows = exports.rows(job, include_unmatched=options["include_unmatched"])
         extension, media_type, write = exports.FORMATS[options["format"]]
-        try:
-            content = write(rows)
-        except exports.TooManyRows as error:
-            raise invalid("format", str(error)) from None
         disposition = content_disposition_header(True, f"code2asin_results_{job.pk}.{extension}")
-        return FileResponse(content, content_type=media_type, headers={"Content-Disposition": str(disposition)})
+        return FileResponse(write(rows), content_type=media_type, headers={"Content-Disposition": str(disposition)})

@@ -76,7 +76,7 @@ class ImportJob(AbstractJob):
 class ImportLog(AbstractJobLog):
     """What was found in one row of the file. row_number: the spreadsheet's row, the header being row 1."""
 
-    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="logs")
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="logs", db_index=False)
     row_number = models.BigIntegerField(_("row"), null=True)
     field = models.CharField(_("field"), max_length=50, null=True)
     value = models.TextField(_("value"), null=True)
@@ -97,7 +97,7 @@ class SupersededRow(models.Model):
     """A row whose EAN stands again further down in the same file: the last row wins, this one writes nothing."""
 
     id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="superseded_rows")
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="superseded_rows", db_index=False)
     row_number = models.BigIntegerField()
     by_row = models.BigIntegerField()
 

@@ -32,14 +32,6 @@ def env(name: str, default: str | None = None) -> str | None:
     return content
 
 
-def env_required(name: str) -> str:
-    """The value of NAME; raises ImproperlyConfigured when it is absent."""
-    value = env(name)
-    if value is None:
-        raise ImproperlyConfigured(f"{name} is required: set {name} or {name}_FILE.")
-    return value
-
-
 def env_int(name: str, default: int, *, minimum: int | None = None, maximum: int | None = None) -> int:
     """NAME as a whole number within the bounds, both included."""
     value = env(name)

@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from pim.embedded import postgres, valkey
-from pim.env import env, env_bool, env_int, env_list, generated_secret
+from pim.env import env, env_bool, env_choice, env_int, env_list, generated_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env("PIM_DATA_DIR") or BASE_DIR / ".data").absolute()
@@ -143,6 +143,7 @@ IMPORT_MAX_UPLOAD_BYTES = env_int("PIM_MAX_UPLOAD_MB", 1024) * 1024 * 1024
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come without the proxy
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -207,15 +208,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "PREPROCESSING_HOOKS": ["pim.api.schema.documented_once"],
     "POSTPROCESSING_HOOKS": [],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 # Identifiers and matching.
-EAN_CHECK = env("PIM_EAN_CHECK") or "warn"
-if EAN_CHECK not in ("off", "warn", "reject"):
-    raise ImproperlyConfigured(f"PIM_EAN_CHECK must be off, warn or reject, not {EAN_CHECK!r}")
-CODE2ASIN_PROVIDER = env("CODE2ASIN_PROVIDER") or "sp_api"
+EAN_CHECK = env_choice("PIM_EAN_CHECK", "warn", choices=("off", "warn", "reject"))
+CODE2ASIN_PROVIDER = env_choice("CODE2ASIN_PROVIDER", "sp_api", choices=("sp_api",))
 AMAZON_SP_API_ENDPOINT = env("AMAZON_SP_API_ENDPOINT") or "https://sellingpartnerapi-eu.amazon.com"
 AMAZON_LWA_TOKEN_URL = env("AMAZON_LWA_TOKEN_URL") or "https://api.amazon.com/auth/o2/token"
 AMAZON_CLIENT_ID = env("AMAZON_CLIENT_ID") or ""

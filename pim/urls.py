@@ -22,4 +22,6 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
+    # The same views at their other documented address.
+    path("code2asin/", include("code2asin.urls")),
 ]

@@ -24,7 +24,7 @@ def database_url() -> str:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    return os.environ | {"DATABASE_URL": database_url()} | extra
+    return os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "pim.settings"} | extra
 
 
 class Worker:

@@ -3,7 +3,6 @@
 import csv
 import threading
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from catalog.identifiers import check_digit
+from catalog.identifiers import check_digit, normalise
 from catalog.models import Brand, Product, ProductRevision
 from code2asin import lifecycle, tasks
 from code2asin.models import Code2AsinJob, Code2AsinLog, MatchResult
@@ -246,17 +245,28 @@ class TestWholeJobs:
         assert found == {str(number): asin(number) for number in (*as_upc, *range(200, 1000))}
         assert calls <= 1.15 * (1000 / 20 + len(unlisted))  # full batches, and one call for each unlisted code
 
-    def test_real_books_are_all_matched_and_none_wrongly(self, settings: Settings) -> None:
-        with shared_data("data", "match", "ean_asin_books_goodbooks.csv").open(encoding="utf-8") as file:
-            books = {row["ean13"]: row for row in islice(csv.DictReader(file), 1000)}
-        truth = [(book["ean13"], book["asin"], book["title"], book["authors"]) for book in books.values()]
-        Product.objects.bulk_create(Product(ean=code, name=title[:255]) for code, _asin, title, _authors in truth)
+    @pytest.mark.parametrize(
+        ("file", "code", "creator", "count"),
+        [
+            ("ean_asin_books_goodbooks.csv", "ean13", "authors", 9277),
+            ("ean_asin_music_musicbrainz.csv", "barcode", "artist", 23),
+        ],
+    )
+    def test_real_books_and_records_are_all_matched_by_code_and_none_wrongly(
+        self, settings: Settings, file: str, code: str, creator: str, count: int
+    ) -> None:
+        with shared_data("data", "match", file).open(encoding="utf-8", newline="") as source:
+            truth = [(row[code], row["asin"], row["title"], row[creator]) for row in csv.DictReader(source)]
+        asins = {normalise(barcode).ean: asin for barcode, asin, _title, _creator in truth}
+        Product.objects.bulk_create(
+            Product(ean=normalise(barcode).ean, name=title[:255]) for barcode, _asin, title, _creator in truth
+        )
         with running(catalogue_from_pairs(truth), rate=2000.0, burst=2000) as service:
             configure(settings, service)
             job = run(new_job())
 
-        assert counters(job) == ("completed", 1000, 1000, 0, 0)
-        assert dict(Product.objects.values_list("ean", "asin")) == {code: book["asin"] for code, book in books.items()}
+        assert counters(job) == ("completed", count, count, 0, 0)
+        assert dict(Product.objects.values_list("ean", "asin")) == asins
 
     def test_the_task_that_the_job_rings_for_works_on_it(self, amazon: Running) -> None:
         product(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from pim.env import env, env_bool, env_choice, env_int, env_list, env_required, generated_secret
+from pim.env import env, env_bool, env_choice, env_int, env_list, generated_secret
 
 
 def test_a_value_comes_from_the_name_or_from_the_file_it_points_at(
@@ -34,11 +34,6 @@ def test_a_secret_file_without_a_secret_stops_the_start(
     monkeypatch.setenv("PIM_X_FILE", str(path))
     with pytest.raises(ImproperlyConfigured, match=rf"PIM_X_FILE='{path}' (cannot be read|is empty)"):
         env("PIM_X", "default")
-
-
-def test_a_required_value_is_asked_for_by_name() -> None:
-    with pytest.raises(ImproperlyConfigured, match="PIM_X is required: set PIM_X or PIM_X_FILE"):
-        env_required("PIM_X")
 
 
 def test_values_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

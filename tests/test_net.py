@@ -61,7 +61,9 @@ def test_a_body_beyond_the_cap_is_refused(httpserver: HTTPServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "packed"), [("gzip", gzip.compress(b"x" * 1000)), ("deflate", zlib.compress(b"x" * 1000))]
+    ("encoding", "packed"),
+    [("gzip", gzip.compress(b"x" * 1000)), ("deflate", zlib.compress(b"x" * 1000))],
+    ids=["gzip", "deflate"],
 )
 def test_a_compressed_body_is_unpacked(httpserver: HTTPServer, encoding: str, packed: bytes) -> None:
     httpserver.expect_request("/").respond_with_data(packed, headers={"Content-Encoding": encoding})

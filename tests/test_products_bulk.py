@@ -176,6 +176,12 @@ def test_update_matches_by_ean_and_reports_what_is_missing(client):
     assert counters(skipped, "updated", "skipped", "errors") == {"updated": 0, "skipped": 2, "errors": 0}
 
 
+def test_a_refused_item_does_not_stop_the_others(client):
+    answer = client.patch(BULK, {"products": [{"ean": A, "is_active": None}]})
+    assert (answer.status_code, answer.json()["errors"]) == (200, 1)
+    assert answer.json()["results"][0]["errors"][0]["field"] == "is_active"
+
+
 def test_is_active_false_leaves_archived_products_archived(client):
     make_product(ean=A, status="archived")
     make_product(ean=B)

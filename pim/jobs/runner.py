@@ -124,8 +124,8 @@ def run_slice(
     deadline = time.monotonic() + settings.JOB_SLICE.total_seconds()
     try:
         while True:
-            job = model._default_manager.get(pk=job_id)
-            if job.status not in model.claimable or job.lease_epoch != lease.epoch:
+            job = model._default_manager.filter(pk=job_id, lease_epoch=lease.epoch, status__in=model.claimable).first()
+            if job is None:  # at rest, taken over or deleted
                 break
             _with_deadlock_retry(lambda job=job: step(job, lease))  # type: ignore[misc]
             lease.batch_size = lease._next_batch_size()

@@ -1,7 +1,6 @@
 """Match EANs with ASINs from the command line: create a job, work it off here, show the progress and a summary."""
 
 import signal
-import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from decimal import Decimal, InvalidOperation
@@ -17,9 +16,9 @@ from code2asin import lifecycle
 from code2asin.models import Code2AsinJob
 from code2asin.processing import Matching
 from pim.jobs import runner
-from pim.jobs.states import IllegalMove, Status
+from pim.jobs.progress import ProgressLine
+from pim.jobs.states import TERMINAL, IllegalMove, Status
 
-LINE_EVERY_S = 5.0  # where no terminal can redraw a line
 POLL_S = 1.0  # while another worker has the job, or a retry is waited for
 FAILED, INTERRUPTED = 2, 130  # exit statuses
 
@@ -40,7 +39,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = _resumed(options["resume"]) if options["resume"] else self._created(options)
-        self._last_line = 0.0
+        self._progress = ProgressLine()
         self._interrupted = False
         previous = signal.signal(signal.SIGINT, self._interrupt)
         try:
@@ -74,6 +73,7 @@ class Command(BaseCommand):
                 time.sleep(POLL_S)
         if self._interrupted and job.status == Status.PROCESSING:
             lifecycle.control(job, "pause")
+        self._show(job)
 
     def _batch_done(self, job: Code2AsinJob) -> bool:
         job.refresh_from_db()
@@ -87,19 +87,10 @@ class Command(BaseCommand):
         self.stderr.write("\nStopping after this batch; press Ctrl-C again to stop at once.")
 
     def _show(self, job: Code2AsinJob) -> None:
-        share = f"{job.cursor:,} of {job.total_codes:,} codes"
         waiting = f"; waiting to try again: {job.error_summary}" if job.error_class else ""
-        line = f"{share}: {_counts(job)}{waiting}"
-        if sys.stdout.isatty():
-            self.stdout.write(f"\r{line}\x1b[K", ending="")
-            self.stdout.flush()
-        elif time.monotonic() - self._last_line >= LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            self.stdout.write(line)
+        self._progress.show(job.cursor, job.total_codes, f"{_counts(job)}{waiting}", last=job.status in TERMINAL)
 
     def _report(self, job: Code2AsinJob) -> None:
-        if sys.stdout.isatty():
-            self.stdout.write("")
         self.stdout.write(f"Job {job.pk} is {job.status}: {job.total_codes:,} codes, {_counts(job)}.")
         if job.status == Status.FAILED:
             raise CommandError(job.error_summary, returncode=FAILED)
