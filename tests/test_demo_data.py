@@ -145,5 +145,5 @@ def test_files_are_read_back(tmp_path: Path) -> None:
     assert list(reader) == demo.rows
     assert reader.fieldnames == list(FEED_MAPPING)
     assert ";" not in text
-    assert demo.rows[0]["Image"].startswith(f"{IMAGES}/supplier-images/")
+    assert demo.rows[0]["URL image"].startswith(f"{IMAGES}/supplier-images/")
     assert list(load_catalogue(tmp_path / "demo" / CATALOGUE_FILE).items) == demo.items

@@ -34,7 +34,7 @@ FEED_MAPPING = {
     "Prix de vente": "price",
     "Poids (kg)": "weight",
     "Description": "description",
-    "Image": "image_url",
+    "URL image": "image_url",
 }
 
 Row = dict[str, str]
@@ -351,7 +351,7 @@ def _row(product: Product, image_base_url: str) -> Row:
         "Prix de vente": _euros(product.cents),
         "Poids (kg)": f"{product.kg:.2f}",
         "Description": product.description,
-        "Image": f"{image_base_url}/supplier-images/{product.ean}.jpg" if image_base_url else "",
+        "URL image": f"{image_base_url}/supplier-images/{product.ean}.jpg" if image_base_url else "",
     }
 
 
