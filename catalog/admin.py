@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 
 from catalog import identifiers
 from catalog.editing import delete_product, edit_product
-from catalog.fields import FIELDS
+from catalog.fields import FIELDS, LOCKABLE
 from catalog.history import read_history
 from catalog.marketplaces import product_page
 from catalog.models import Brand, Category, Product, ProductRevision, Supplier
@@ -51,6 +51,12 @@ def asin_link(asin: str | None, marketplace_id: str | None = None) -> SafeString
 # --- products -----------------------------------------------------------------------------------------------------
 
 
+def _label(name: str) -> Any:
+    """What the page calls a field of the public interfaces."""
+    attribute = {"brand_name": "brand", "supplier_code": "supplier", "category_id": "category"}.get(name, name)
+    return Product._meta.get_field(attribute).verbose_name  # type: ignore[union-attr]
+
+
 class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
     """A product's fields with the limits of `catalog.fields`.
 
@@ -65,11 +71,21 @@ class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("8 or 13 digits."),
         widget=AdminTextInputWidget({"inputmode": "numeric"}),
     )
+    locked_fields = forms.MultipleChoiceField(
+        label=_("Locked fields"),
+        choices=[(name, _label(name)) for name in LOCKABLE],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("Imports leave these fields alone."),
+    )
     ean_warning: str | None = None
 
     class Meta:
         model = Product
-        fields = ("ean", "brand", "supplier", "category", *(name for name in COLUMNS if not name.endswith("_id")))
+        fields = (
+            *("ean", "brand", "supplier", "category", "locked_fields"),
+            *(name for name in COLUMNS if not name.endswith("_id")),
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -206,6 +222,7 @@ class ProductAdmin(BackOfficeAdmin):
         (_("Codes"), {"fields": (("asin", "barcode"), ("upc", "gtin"), "external_id")}),
         (_("Texts and image"), {"fields": ("short_description", "description", "image_url", "url_slug")}),
         (_("Weight and size"), {"fields": (("weight", "unit_of_measure"), ("width", "height", "depth"))}),
+        (_("Locks"), {"classes": ("collapse",), "fields": ("locked_fields",)}),
         (_("Dates"), {"fields": (("created_at", "updated_at"),)}),
     )
 
@@ -281,6 +298,9 @@ class ProductAdmin(BackOfficeAdmin):
             if outcome.result is Result.EXISTS or outcome.id is None:
                 raise IntegrityError
             obj.pk = outcome.id
+            if obj.locked_fields:
+                locks = {"locked_fields": obj.locked_fields}
+                edit_product(product_id=obj.pk, values=locks, provenance=_provenance(request))
             if outcome.result is Result.RESTORED:
                 messages.info(request, _("This EAN had been deleted: the product is back, with its history."))
         if form.ean_warning and "ean" in form.changed_data:

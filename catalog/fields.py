@@ -73,5 +73,8 @@ FIELDS: Final[dict[str, FieldSpec]] = {
     )
 }
 
+# What a person may lock against imports.
+LOCKABLE: Final = (*(name for name in FIELDS if name not in ("ean", "is_active", "category")), "category_id")
+
 # other names the public interfaces use for the same field
 ALIASES: Final = {"sku": "reference", "title": "name", "brand": "brand_name"}

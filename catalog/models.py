@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -155,6 +156,14 @@ class Product(models.Model):
     image_url = models.CharField(
         _("image address"), max_length=2000, null=True, blank=True, help_text=_("As the supplier gives it.")
     )
+    locked_fields = ArrayField(
+        models.CharField(max_length=20),
+        verbose_name=_("locked fields"),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text=_("Imports leave these fields alone."),
+    )
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     updated_at = models.DateTimeField(_("changed"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
@@ -239,3 +248,25 @@ class ProductRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.product_id}"
+
+
+class SupplierRecord(models.Model):
+    """What a supplier sent last for a product, so that a value he repeats does not overwrite what people changed.
+
+    values: column to value as staged. digest: of the whole row, to recognise a repeated one. source_id: the import.
+    """
+
+    pk = models.CompositePrimaryKey("product_id", "supplier_id")
+    # No database constraints, as for revisions: the statement that writes the product writes this row.
+    product = models.ForeignKey(
+        Product, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )
+    supplier = models.ForeignKey(
+        Supplier, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )
+    source_id = models.UUIDField(null=True)
+    digest = models.BigIntegerField()
+    values = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.supplier_id} {self.product_id}"

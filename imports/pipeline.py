@@ -178,6 +178,7 @@ class Pipeline:
                     rows=rows,
                     provenance=Provenance(ProductRevision.Source.IMPORT, job.created_by, job.pk),
                     dry_run=job.dry_run,
+                    supplier_id=job.supplier_id,
                 )
         except (DataError, IntegrityError) as error:
             if len(rows) > 1:

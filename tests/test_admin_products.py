@@ -60,6 +60,19 @@ class TestProducts:
         assert not ProductRevision.objects.exists()
         assert Product.objects.values_list("updated_at", "description").get() == (product.updated_at, "one\r\ntwo  ")
 
+    def test_a_locked_field_is_left_alone_by_imports(self, staff: Client) -> None:
+        product = make_product(ean="3017620422003", name="By hand", price="1.00")
+        post(
+            staff,
+            f"{PRODUCTS}{product.pk}/change/",
+            form_of(staff, product) | {"locked_fields": ["name", "brand_name"]},
+        )
+        assert import_of("ean,name,brand,price\n3017620422003,From the feed,Acme,2\n").products_updated == 1
+        product.refresh_from_db()
+        assert (product.name, product.brand, str(product.price)) == ("By hand", None, "2.00")
+        revision = ProductRevision.objects.filter(product=product).earliest("id")
+        assert (revision.old, revision.new) == ({"locked_fields": []}, {"locked_fields": ["name", "brand_name"]})
+
     def test_adding(self, staff: Client) -> None:
         supplier = make_supplier()
         post(staff, f"{PRODUCTS}add/", new_product(supplier=str(supplier.pk), price="3.50", asin="B000000001"))
