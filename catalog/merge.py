@@ -59,6 +59,7 @@ class Plan:
     """What a merge is to do. kept: mask of the columns that some row leaves as they are.
 
     remember: the rows are a supplier's: his unchanged values and locked fields are left alone.
+    diff: a dry run also returns old and new values.
     """
 
     columns: tuple[str, ...]
@@ -66,31 +67,36 @@ class Plan:
     mode: Mode
     dry_run: bool
     remember: bool
+    diff: bool = False
 
 
 @lru_cache(maxsize=256)
 def statement(plan: Plan) -> str:
-    """The merge. Returns rows (number, product id or null, result) for all but unchanged ones."""
+    """The merge. Returns rows (number, product id or null, result) for all but unchanged ones; with `diff` also the
+    old and new values as objects."""
+    nothing = ", NULL::jsonb, NULL::jsonb" if plan.diff else ""
     new = {column: _new_value(plan, i, column) for i, column in enumerate(plan.columns)}
     ctes = [_changed(plan, new), _FRESH]
-    selects = ["SELECT number, id, CASE WHEN restored THEN 'restored' ELSE 'updated' END FROM changed"]
+    differences = f", {_differences(plan.columns, 'o')}, {_differences(plan.columns, 'n')}" if plan.diff else ""
+    selects = [f"SELECT number, id, CASE WHEN restored THEN 'restored' ELSE 'updated' END{differences} FROM changed"]
     if plan.mode is Mode.CREATE:
         selects.append(
-            "SELECT s.number, p.id, 'exists' FROM upsert_stage s JOIN catalog_product p ON p.ean = s.ean"
+            f"SELECT s.number, p.id, 'exists'{nothing} FROM upsert_stage s JOIN catalog_product p ON p.ean = s.ean"
             " WHERE p.deleted_at IS NULL"
         )
     creates = plan.mode is not Mode.UPDATE and "name" in plan.columns
     if plan.mode is Mode.UPDATE:
-        selects.append("SELECT number, NULL::uuid, 'missing' FROM fresh")
+        selects.append(f"SELECT number, NULL::uuid, 'missing'{nothing} FROM fresh")
         selects.append(
-            "SELECT s.number, NULL::uuid, 'missing' FROM upsert_stage s JOIN catalog_product p ON p.ean = s.ean"
+            f"SELECT s.number, NULL::uuid, 'missing'{nothing} FROM upsert_stage s JOIN catalog_product p ON p.ean = s.ean"
             " WHERE p.deleted_at IS NOT NULL"
         )
     elif not creates:
-        selects.append("SELECT number, NULL::uuid, 'nameless' FROM fresh")
+        selects.append(f"SELECT number, NULL::uuid, 'nameless'{nothing} FROM fresh")
     elif plan.dry_run:
+        created = f", NULL::jsonb, {_given(plan.columns)}" if plan.diff else ""
         selects.append(
-            "SELECT number, NULL::uuid, CASE WHEN name IS NULL THEN 'nameless' ELSE 'created' END FROM fresh"
+            f"SELECT number, NULL::uuid, CASE WHEN name IS NULL THEN 'nameless' ELSE 'created' END{created} FROM fresh f"
         )
     else:
         ctes += [_insert(plan.columns), _created_revisions(plan.columns)]
@@ -109,7 +115,10 @@ def statement(plan: Plan) -> str:
 _FRESH = """fresh AS MATERIALIZED (
     SELECT s.* FROM upsert_stage s WHERE NOT EXISTS (SELECT FROM catalog_product p WHERE p.ean = s.ean))"""
 
-_MEMORY = "LEFT JOIN catalog_supplierrecord m ON m.product_id = p.id AND m.supplier_id = %(supplier_id)s"
+# LIMIT keeps the planner from reading all that the supplier ever sent for each batch.
+_MEMORY = """LEFT JOIN LATERAL (
+        SELECT digest, values FROM catalog_supplierrecord r
+        WHERE r.product_id = p.id AND r.supplier_id = %(supplier_id)s LIMIT 1) m ON true"""
 
 
 def _changed(plan: Plan, new: Mapping[str, str]) -> str:
@@ -125,7 +134,7 @@ def _changed(plan: Plan, new: Mapping[str, str]) -> str:
     }[plan.mode]
     values = "".join(f", p.{c} AS o_{c}, {value} AS n_{c}" for c, value in new.items())
     return f"""changed AS MATERIALIZED (
-        SELECT s.number, p.id, p.deleted_at IS NOT NULL AS restored{values}
+        SELECT s.number, p.id, p.deleted_at IS NOT NULL AS restored, p.status AS was_status{values}
         FROM upsert_stage s JOIN catalog_product p ON p.ean = s.ean {_MEMORY if plan.remember else ""}
         WHERE {condition} ORDER BY p.ean {"" if plan.dry_run else "FOR UPDATE OF p"})"""
 
@@ -156,11 +165,15 @@ def _new_value(plan: Plan, i: int, column: str) -> str:
     return value
 
 
+_CREATION = {
+    "barcode": "coalesce({0}barcode, {0}ean)",
+    "status": f"CASE {{0}}status WHEN '{DEACTIVATE}' THEN 'inactive' ELSE coalesce({{0}}status, 'active') END",
+}
+"""The value of a new product where it is not simply what is staged."""
+
+
 def _insert(columns: Sequence[str]) -> str:
-    special = {
-        "barcode": "coalesce(barcode, ean)",
-        "status": f"CASE status WHEN '{DEACTIVATE}' THEN 'inactive' ELSE coalesce(status, 'active') END",
-    }
+    special = {column: value.format("") for column, value in _CREATION.items()}
     for column in special.keys() - set(columns):
         special[column] = {"barcode": "ean", "status": "'active'"}[column]
     given = [c for c in columns if c not in special]
@@ -172,11 +185,16 @@ def _insert(columns: Sequence[str]) -> str:
         ON CONFLICT (ean) DO NOTHING RETURNING id)"""
 
 
+def _given(columns: Sequence[str]) -> str:
+    """All values of a new product that are given, as an object."""
+    pairs = (f"'{c}', {_CREATION.get(c, f'{{0}}{c}').format('f.')}" for c in ("ean", *columns))
+    return f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
+
+
 def _created_revisions(columns: Sequence[str]) -> str:
-    values = ", ".join(f"'{c}', f.{c}" for c in ("ean", *columns))
     return f"""created_revision AS (
         INSERT INTO catalog_productrevision (product_id, action, source, source_id, actor, row_number, new)
-        SELECT f.id, 'created', {_PROVENANCE.format(number="f.number")}, jsonb_strip_nulls(jsonb_build_object({values}))
+        SELECT f.id, 'created', {_PROVENANCE.format(number="f.number")}, {_given(columns)}
         FROM fresh f JOIN inserted i ON i.id = f.id)"""
 
 
@@ -189,18 +207,25 @@ def _update(columns: Sequence[str]) -> str:
         FROM changed c WHERE p.id = c.id)"""
 
 
-def _updated_revisions(columns: Sequence[str]) -> str:
-    def changes(prefix: str) -> str:
-        parts = [
-            f"CASE WHEN n_{c} IS DISTINCT FROM o_{c} THEN jsonb_build_object('{c}', {prefix}_{c}) ELSE '{{}}' END"
-            for c in columns
-        ]
-        return " || ".join(["'{}'::jsonb", *parts])
+def _differences(columns: Sequence[str], side: str) -> str:
+    """The old ("o") or new ("n") values of the columns that change, as an object."""
+    parts = [
+        f"CASE WHEN n_{c} IS DISTINCT FROM o_{c} THEN jsonb_build_object('{c}', {side}_{c}) ELSE '{{}}' END"
+        for c in columns
+    ]
+    if "status" not in columns:  # of a deleted product that comes back
+        status = {"o": "was_status", "n": "'active'"}[side]
+        parts.append(
+            f"CASE WHEN restored AND was_status <> 'active' THEN jsonb_build_object('status', {status}) ELSE '{{}}' END"
+        )
+    return " || ".join(["'{}'::jsonb", *parts])
 
+
+def _updated_revisions(columns: Sequence[str]) -> str:
     return f"""updated_revision AS (
         INSERT INTO catalog_productrevision (product_id, action, source, source_id, actor, row_number, old, new)
         SELECT c.id, CASE WHEN restored THEN 'restored' ELSE 'updated' END,
-            {_PROVENANCE.format(number="c.number")}, {changes("o")}, {changes("n")}
+            {_PROVENANCE.format(number="c.number")}, {_differences(columns, "o")}, {_differences(columns, "n")}
         FROM changed c)"""
 
 
@@ -226,4 +251,4 @@ def _remember(plan: Plan, creates: bool) -> str:
         SET source_id = excluded.source_id, digest = excluded.digest, values = r.values || excluded.values)"""
 
 
-_PROVENANCE = "%(source)s, %(source_id)s, %(actor)s, CASE WHEN %(by_row)s THEN {number} END"
+_PROVENANCE = "%(source)s, %(source_id)s, %(actor)s, CASE WHEN %(by_row)s AND {number} > 0 THEN {number} END"
