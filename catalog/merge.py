@@ -88,15 +88,16 @@ def statement(plan: Plan) -> str:
     if plan.mode is Mode.UPDATE:
         selects.append(f"SELECT number, NULL::uuid, 'missing'{nothing} FROM fresh")
         selects.append(
-            f"SELECT s.number, NULL::uuid, 'missing'{nothing} FROM upsert_stage s JOIN catalog_product p ON p.ean = s.ean"
-            " WHERE p.deleted_at IS NOT NULL"
+            f"SELECT s.number, NULL::uuid, 'missing'{nothing} FROM upsert_stage s"
+            " JOIN catalog_product p ON p.ean = s.ean WHERE p.deleted_at IS NOT NULL"
         )
     elif not creates:
         selects.append(f"SELECT number, NULL::uuid, 'nameless'{nothing} FROM fresh")
     elif plan.dry_run:
         created = f", NULL::jsonb, {_given(plan.columns)}" if plan.diff else ""
         selects.append(
-            f"SELECT number, NULL::uuid, CASE WHEN name IS NULL THEN 'nameless' ELSE 'created' END{created} FROM fresh f"
+            f"SELECT number, NULL::uuid, CASE WHEN name IS NULL THEN 'nameless' ELSE 'created' END{created}"
+            " FROM fresh f"
         )
     else:
         ctes += [_insert(plan.columns), _created_revisions(plan.columns)]

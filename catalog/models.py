@@ -270,3 +270,51 @@ class SupplierRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.supplier_id} {self.product_id}"
+
+
+class ProductChange(models.Model):
+    """The last change of a product, as readers of the change feed see it (`catalog.changes`). Written by triggers.
+
+    stamp: null from the change until the sequencer has seen it committed; then larger than every stamp before it.
+    removed_ean: the EAN of a product whose row was removed with SQL; such a row has no product.
+    """
+
+    product = models.OneToOneField(
+        Product, on_delete=models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="+"
+    )
+    stamp = models.DateTimeField(null=True, unique=True)
+    removed_ean = models.CharField(max_length=13, null=True)
+
+    def __str__(self) -> str:
+        return f"{self.product_id} {self.stamp}"
+
+
+class ReferenceChange(models.Model):
+    """A renamed brand, supplier or category that the sequencer has yet to see. Written by triggers."""
+
+    reference_id = models.UUIDField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.reference_id)
+
+
+class RenamedProduct(models.Model):
+    """A product whose brand, supplier or category was renamed, until the sequencer has stamped it."""
+
+    product_id = models.UUIDField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.product_id)
+
+
+class SyncClock(models.Model):
+    """One row: the largest stamp ever given."""
+
+    one = models.BooleanField(primary_key=True, default=True)
+    last = models.DateTimeField()
+
+    class Meta:
+        managed = False  # `flush` must leave it alone: clients hold cursors that it gave
+
+    def __str__(self) -> str:
+        return str(self.last)

@@ -53,19 +53,20 @@ class Payload:
     unknown: list[str] = field(default_factory=list)
 
 
-def read_payload(data: Any, *, required: Collection[str] = (), null_clears: bool = True) -> Payload:
+def read_payload(
+    data: Any, *, required: Collection[str] = (), null_clears: bool = True, writable: Collection[str] | None = None
+) -> Payload:
     """Check one JSON object; what is wrong with it stands in `errors`, nothing is raised.
 
     null_clears: null empties a field (and is an error where that is not possible), else it is as if not sent.
+    writable: the fields taken, all when None; others count as unknown.
     """
     payload = Payload()
     if not isinstance(data, Mapping):
         payload.errors.append(FieldError(None, "invalid", _("A product must be a JSON object.")))
         return payload
-    sent = _by_field(data, payload)
+    sent = _by_field(data, payload, null_clears, WRITABLE if writable is None else writable)
     for name, value in sent.items():
-        if value is None and not null_clears:
-            continue
         try:
             if name == "ean":
                 _read_ean(value, payload)
@@ -77,20 +78,24 @@ def read_payload(data: Any, *, required: Collection[str] = (), null_clears: bool
             payload.errors.append(FieldError(name, refusal.code, str(refusal)))
     named = {error.field for error in payload.errors}
     for name in required:
-        if name not in named and (name not in sent or (sent[name] is None and not null_clears)):
+        if name not in named and name not in sent:
             payload.errors.append(FieldError(name, "required", _("This field is required.")))
     if not payload.errors:
         _merge_activity(payload)
     return payload
 
 
-def _by_field(data: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
+def _by_field(
+    data: Mapping[str, Any], payload: Payload, null_clears: bool, writable: Collection[str]
+) -> dict[str, Any]:
     """The sent values by field name, other names of the same field resolved."""
     sent: dict[str, Any] = {}
     for key, value in data.items():
         name = ALIASES.get(key, key)
-        if name not in READERS and name != "ean":
+        if name not in writable:
             payload.unknown.append(key)
+        elif value is None and not null_clears:
+            continue
         elif name in sent and sent[name] != value:
             message = _("%(name)s and its other name contradict each other.") % {"name": name}
             payload.errors.append(FieldError(name, "contradiction", message))

@@ -4,11 +4,12 @@ Rows are validated before they come here. One statement locks the rows that diff
 cannot deadlock), updates them, inserts new ones and writes a revision for each; what does not differ is not touched.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -38,7 +39,8 @@ class Result(StrEnum):
 
 
 class Row(NamedTuple):
-    """One product to write. number: the caller's own, unique in the call. values: in the order of `fields`."""
+    """One product to write. number: the caller's own, unique in the call; in an import the row of the file, or below
+    zero for a product that no row names. values: in the order of `fields`."""
 
     number: int
     ean: str
@@ -47,8 +49,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """The fate of a row. old, new: with `diff`, the columns that would change and their values."""
+
     result: Result
     id: UUID | None
+    old: Mapping[str, Any] | None = None
+    new: Mapping[str, Any] | None = None
 
 
 def upsert_products(
@@ -58,12 +64,14 @@ def upsert_products(
     provenance: Provenance,
     mode: Mode = Mode.UPSERT,
     dry_run: bool = False,
+    diff: bool = False,
     supplier_id: UUID | None = None,
 ) -> dict[int, Outcome]:
     """Write many products in a constant number of statements; the fate of each row by its number.
 
     fields: names of `FIELDS`, in the order of each row's values (text ready for PostgreSQL, None to clear, KEEP to
-    leave as it is). EANs are normalised and unique within the call. dry_run: classify only, write nothing.
+    leave as it is). EANs are normalised and unique within the call. dry_run: classify only, write nothing;
+    diff: and tell the old and new values.
     supplier_id: the rows are this supplier's feed: a value that he sent last time too does not overwrite what was
     changed since, and locked fields are left alone. Unchanged rows are reported without their id.
     Raises ValueError for a repeated EAN or an unknown field.
@@ -78,7 +86,7 @@ def upsert_products(
         columns, data = _columns(fields, rows, create=not dry_run)
         digests = None if supplier_id is None else _digests(fields, rows)
         kept = _stage(columns, data, rows, digests)
-        plan = Plan(columns, kept, mode, dry_run, remember=supplier_id is not None)
+        plan = Plan(columns, kept, mode, dry_run, remember=supplier_id is not None, diff=dry_run and diff)
         outcomes: dict[int, Outcome] = {}
         while True:
             raced = _merge(plan, provenance, supplier_id, outcomes)
@@ -177,9 +185,10 @@ def _merge(plan: Plan, provenance: Provenance, supplier_id: UUID | None, outcome
     }
     with connection.cursor() as cursor:
         cursor.execute(statement(plan), parameters)
-        for number, product_id, result in cursor.fetchall():
+        for number, product_id, result, *values in cursor.fetchall():
             if result == "raced":
                 raced.append(number)
             else:
-                outcomes[number] = Outcome(Result(result), product_id)
+                # Django leaves the JSON of plain SQL as text
+                outcomes[number] = Outcome(Result(result), product_id, *(v and json.loads(v) for v in values))
     return raced

@@ -1,6 +1,7 @@
 """The API of products, and of the suppliers, brands and categories they name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -39,9 +40,12 @@ from catalog.serializers import (
     product_json,
 )
 from catalog.writing import EanTaken, change_product, create_product
+from pim.api import etags
 from pim.api.bodies import ignored, json_object
 from pim.api.errors import Conflict, invalid
+from pim.api.idempotency import idempotent
 from pim.api.pagination import PAGE_PARAMETERS, read_page
+from pim.api.schema import IF_MATCH, IF_NONE_MATCH
 from pim.apikeys.models import Scope
 
 MAX_BULK = 1000
@@ -98,14 +102,22 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
             answer["warnings"] = warnings
         return Response(answer)
 
-    @extend_schema(parameters=[_FIELDS])
+    @extend_schema(parameters=[_FIELDS, IF_NONE_MATCH])
     def retrieve(self, request: Request, id: str) -> Response:
         """One product."""
         names = _names(request.query_params)
-        row = get_object_or_404(self.get_queryset().values(*PRODUCT_COLUMNS.values()), pk=id)
-        return Response(product_json(row, names))
+        product = product_json(get_object_or_404(self.get_queryset().values(*PRODUCT_COLUMNS.values()), pk=id), names)
+        if "fields" in request.query_params:
+            return Response(product)
+        tag = {"ETag": etags.etag_of(product)}
+        return (
+            Response(status=304, headers=tag)
+            if etags.is_known(request, tag["ETag"])
+            else Response(product, headers=tag)
+        )
 
     @extend_schema(request=ProductCreateSerializer, responses={201: WrittenProductSerializer})
+    @idempotent
     def create(self, request: Request) -> Response:
         """Create a product. The EAN of a deleted product brings that product back under its old id."""
         payload = read_new_product(json_object(request))
@@ -113,32 +125,43 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
             product_id = create_product(payload=payload, provenance=api_provenance(request))
         except EanTaken:
             raise _ean_conflict(payload) from None
-        return Response(_written(product_id, payload), status=status.HTTP_201_CREATED)
+        product = {**_product(product_id), "warnings": _warnings(payload)}
+        return Response(product, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=ProductChangeSerializer, responses=WrittenProductSerializer)
+    @extend_schema(parameters=[IF_MATCH], request=ProductChangeSerializer, responses=WrittenProductSerializer)
     def partial_update(self, request: Request, id: str) -> Response:
         """Change the fields that are sent; null empties a field that may be empty."""
         payload = read_payload(json_object(request))
-        product_id = self._found(id)
         try:
-            change_product(product_id=product_id, payload=payload, provenance=api_provenance(request))
+            with self._matched(request, id) as product_id:
+                change_product(product_id=product_id, payload=payload, provenance=api_provenance(request))
         except Product.DoesNotExist:
             raise Http404 from None
         except EanTaken:
             raise _ean_conflict(payload) from None
-        return Response(_written(product_id, payload))
+        product = _product(product_id)
+        return Response({**product, "warnings": _warnings(payload)}, headers={"ETag": etags.etag_of(product)})
 
-    @extend_schema(responses=_EMPTY)
+    @extend_schema(parameters=[IF_MATCH], responses=_EMPTY)
     def destroy(self, request: Request, id: str) -> Response:
         """Delete a product. Its record is kept for audit; a second delete answers 404."""
         try:
-            delete_product(product_id=self._found(id), provenance=api_provenance(request))
+            with self._matched(request, id) as product_id:
+                delete_product(product_id=product_id, provenance=api_provenance(request))
         except Product.DoesNotExist:
             raise Http404 from None
         return Response({})
 
-    def _found(self, id: str) -> UUID:
-        return get_object_or_404(self.get_queryset().only("id"), pk=id).pk
+    @contextmanager
+    def _matched(self, request: Request, id: str) -> Iterator[UUID]:
+        """The id of the addressed product; with `If-Match`, locked until the end and in the state that it names."""
+        with transaction.atomic():
+            products = self.get_queryset().only("id")
+            conditional = etags.is_conditional(request)
+            product_id: UUID = get_object_or_404(products.select_for_update() if conditional else products, pk=id).pk
+            if conditional:
+                etags.require_match(request, etags.etag_of(_product(product_id)))
+            yield product_id
 
 
 class ProductBulkViewSet(viewsets.GenericViewSet[Product]):
@@ -154,6 +177,7 @@ class ProductBulkViewSet(viewsets.GenericViewSet[Product]):
         responses=BulkCreateAnswerSerializer,
         parameters=[OpenApiParameter("atomic", bool, description="As in the body.")],
     )
+    @idempotent
     def create_many(self, request: Request) -> Response:
         """Create products. Each item succeeds or fails alone, unless `atomic` is true."""
         body = json_object(request)
@@ -299,9 +323,12 @@ def _names(parameters: Mapping[str, str]) -> Iterable[str]:
     return names
 
 
-def _written(product_id: UUID, payload: Payload) -> dict[str, Any]:
-    row = Product.objects.values(*PRODUCT_COLUMNS.values()).get(pk=product_id)
-    return {**product_json(row), "warnings": payload.warnings + ignored(payload.unknown, ())}
+def _product(product_id: UUID) -> dict[str, Any]:
+    return product_json(Product.objects.values(*PRODUCT_COLUMNS.values()).get(pk=product_id))
+
+
+def _warnings(payload: Payload) -> list[str]:
+    return payload.warnings + ignored(payload.unknown, ())
 
 
 def _ean_conflict(payload: Payload) -> Conflict:

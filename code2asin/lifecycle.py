@@ -48,6 +48,7 @@ def create_job(
     actor: str,
     auto_match: bool = True,
     confidence_threshold: Decimal = Decimal("0.85"),
+    callback_url: str = "",
 ) -> Code2AsinJob:
     """Create a pending job over the products that the filter selects now; the selection is fixed when it starts.
 
@@ -62,6 +63,7 @@ def create_job(
         supplier=supplier,
         auto_match=auto_match,
         confidence_threshold=confidence_threshold,
+        callback_url=callback_url,
         provider=settings.CODE2ASIN_PROVIDER,
         marketplace=settings.AMAZON_MARKETPLACE_ID,
         total_codes=total,

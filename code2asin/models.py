@@ -11,6 +11,8 @@ from catalog.models import Product, Supplier
 from pim.ids import uuid7
 from pim.jobs.models import AbstractJob, AbstractJobLog
 from pim.jobs.states import Status
+from pim.webhooks.events import emit
+from pim.webhooks.models import MAX_URL_LENGTH, Event, public_url
 
 
 class Code2AsinJob(AbstractJob):
@@ -36,6 +38,14 @@ class Code2AsinJob(AbstractJob):
     )
     confidence_threshold = models.DecimalField(
         _("confidence threshold"), max_digits=4, decimal_places=3, default="0.85", help_text=_("From 0 to 1.")
+    )
+    callback_url = models.CharField(
+        _("callback address"),
+        max_length=MAX_URL_LENGTH,
+        blank=True,
+        default="",
+        validators=[public_url],
+        help_text=_("Told once when the job ends."),
     )
     provider = models.CharField(_("provider"), max_length=20)
     marketplace = models.CharField(_("marketplace"), max_length=40)
@@ -64,6 +74,27 @@ class Code2AsinJob(AbstractJob):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def finished(cls, job_id: Any) -> None:
+        job = cls.objects.select_related("supplier").get(pk=job_id)
+        emit(Event(f"code2asin.{job.status}"), {"job": job.summary()}, callback_url=job.callback_url)
+
+    def summary(self) -> dict[str, Any]:
+        """What is told about the job when it ends."""
+        return {
+            "id": self.pk,
+            "name": self.name,
+            "status": self.status,
+            "supplier_code": self.supplier.code if self.supplier else None,
+            "total_codes": self.total_codes,
+            "matched": self.matched,
+            "ambiguous": self.ambiguous,
+            "unmatched": self.unmatched,
+            "error_summary": self.error_summary,
+            "created_at": self.created_at,
+            "completed_at": self.completed_at,
+        }
 
 
 class MatchResult(models.Model):

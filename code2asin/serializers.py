@@ -4,12 +4,14 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from catalog.filters import filter_products
 from code2asin.exports import FORMATS
 from code2asin.models import Code2AsinJob, Code2AsinLog, MatchResult
 from pim.jobs.backoff import MAX_RETRIES
+from pim.webhooks.models import MAX_URL_LENGTH, public_url
 
 # A result exists for a client once its code is looked up.
 SETTLED = (MatchResult.Status.MATCHED, MatchResult.Status.UNMATCHED, MatchResult.Status.AMBIGUOUS)
@@ -25,6 +27,13 @@ class NewJobSerializer(serializers.Serializer[Any]):
         max_digits=4, decimal_places=3, min_value=Decimal(0), max_value=Decimal(1), default=Decimal("0.85")
     )
     auto_start = serializers.BooleanField(default=False)
+    callback_url = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_URL_LENGTH,
+        validators=[public_url],
+        help_text=gettext_lazy("Told once when the job ends; see webhooks."),
+    )
 
     def validate_product_filter(self, value: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -37,7 +46,7 @@ class NewJobSerializer(serializers.Serializer[Any]):
 class JobSerializer(serializers.ModelSerializer[Code2AsinJob]):
     """A job. progress: from 0 to 1."""
 
-    supplier_code = serializers.CharField(source="supplier.code", default=None)
+    supplier_code = serializers.CharField(source="supplier.code", default=None, read_only=True, allow_null=True)
     total_products = serializers.IntegerField(source="total_codes")
     successful_conversions = serializers.IntegerField(source="matched")
     failed_conversions = serializers.IntegerField(source="unmatched")
@@ -65,6 +74,7 @@ class JobSerializer(serializers.ModelSerializer[Code2AsinJob]):
             "auto_match",
             "confidence_threshold",
             "product_filter",
+            "callback_url",
             "provider",
             "marketplace",
             "retry_count",

@@ -13,7 +13,7 @@ Value = str | Keep | None
 Converter = Callable[[str], Value]
 DecimalMark = Literal[".", ","]
 
-_CURRENCY = r"(?:€|\$|£|eur|euros?|usd|gbp|chf)"
+_CURRENCY = r"(?:€|\$|£|¥|zł|kč|euros?|(?:eur|usd|gbp|chf|czk|pln|huf|ron|bgn|sek|dkk|nok|isk|cad|aud|jpy|cny|mad|tnd))"
 _MONEY = re.compile(rf"(?:{_CURRENCY}\s*)?(.*?)(?:\s*{_CURRENCY})?", re.IGNORECASE | re.DOTALL)
 _MEASURE = re.compile(r"(.*?)\s*([a-z]*)", re.IGNORECASE | re.DOTALL)
 _SCIENTIFIC = re.compile(r"[\d.,]+e[+-]?\d+", re.IGNORECASE)
@@ -72,7 +72,7 @@ def converter(
 
 def code_text(cell: str) -> str:
     """The code in a cell, without what spreadsheets put around it to keep leading zeros."""
-    text = cell.strip()
+    text = unescape_formula(cell.strip())
     if wrapped := _EXCEL_TEXT.fullmatch(text):
         return wrapped[1].strip()
     return text.removeprefix("'")
@@ -166,7 +166,7 @@ def _decimal(spec: FieldSpec, empty: Value, factor: Decimal, mark: DecimalMark |
         if fast and (match := plain(cell)):
             fraction = match[1]
             return cell + pads[len(fraction)] if fraction else f"{cell}.{pads[1]}"
-        text = cell.strip()
+        text = unescape_formula(cell.strip())
         if not text:
             return empty
         scale = factor

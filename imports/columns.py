@@ -35,16 +35,28 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
         *("name", "product name", "nom", "nom produit", "nom du produit", "title", "product title", "titre"),
         *("titre produit", "libelle", "libelle produit", "libelle article", "designation", "designation produit"),
         *("designation article", "intitule", "nom article", "nom de l'article", "item name", "article name"),
+        *("article details description short", "product details description short", "description short"),
     ),
     "brand_name": (
         *("brand name", "brand", "brands", "marque", "marques", "nom marque", "nom de la marque"),
-        *("manufacturer", "fabricant", "vendor"),
+        *("manufacturer", "fabricant", "vendor", "manufacturer name", "nom fabricant"),
+        *("article details manufacturer name", "product details manufacturer name"),
     ),
-    "category": ("category", "categorie", "category name", "categories", "famille", "rayon", "product category"),
+    "category": (
+        "category",
+        "categorie",
+        "category name",
+        "categories",
+        "famille",
+        "rayon",
+        "product category",
+        "product type",
+    ),
     "price": (
         *("price", "prix", "sale price", "selling price", "retail price", "prix de vente", "prix vente", "prix ttc"),
         *("prix public", "prix de vente ttc", "prix vente ttc", "prix public ttc", "pvc", "ppc", "rrp", "msrp"),
         *("unit price", "prix unitaire", "list price", "tarif", "tarif ttc", "prix de vente ht", "variant price"),
+        "article price details article price price amount",
     ),
     "cost_price": (
         *("cost price", "cost", "prix d'achat", "prix achat", "prix d'achat ht", "prix achat ht", "pa", "pa ht"),
@@ -58,13 +70,15 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "is_active": ("is active", "active", "actif", "enabled", "active 0 1", "en ligne", "published"),
     "description": (
         *("description", "long description", "description longue", "descriptif", "product description"),
-        *("description produit", "body html", "description html"),
+        *("description produit", "body html", "description html", "description long"),
+        *("article details description long", "product details description long"),
     ),
     "short_description": ("short description", "description courte", "descriptif court", "resume", "accroche"),
     "reference": (
         *("reference", "sku", "ref", "reference produit", "ref produit", "code article", "code produit"),
         *("product code", "item number", "article number", "part number", "reference article", "variant sku"),
         *("reference fournisseur", "ref fournisseur", "supplier reference"),
+        *("supplier article id", "supplier aid", "supplier pid", "mpn"),
     ),
     "asin": ("asin", "code asin", "asin code", "amazon asin"),
     "unit_of_measure": ("unit of measure", "unite de mesure", "uom", "unite", "unit"),
@@ -78,6 +92,9 @@ _PRICES_WITHOUT_TAX = ("prix ht", "prix unitaire ht", "tarif ht", "price excl ta
 # Codes that serve as the EAN where no column is called so, the best one first.
 _EAN_SUBSTITUTES = ("gtin", "barcode", "upc")
 _BARE_CODE = "code"
+_PATH = re.compile(r"[/.]")
+_LANGUAGE = re.compile(r"\[([a-z]{2,3})(?:[-_][A-Za-z]{2})?\]")
+_FURTHER = 1000  # how much worse than a plain name
 
 
 class MappingError(ValueError):
@@ -151,7 +168,7 @@ def _automatic(columns: Sequence[str]) -> dict[str, int]:
             bare_code = index
         if key in _WITHOUT_TAX_KEYS:
             without_tax.append(index)
-        field, rank = _KEYS.get(key) or _measure(words) or ("", 0)
+        field, rank = _KEYS.get(key) or _measure(words) or _in_language(column) or _within(column) or ("", 0)
         if field and (field not in ranked or rank < ranked[field][0]):
             ranked[field] = (rank, index)
     found = {field: index for field, (_, index) in ranked.items()}
@@ -177,6 +194,24 @@ def _measure(words: Sequence[str]) -> tuple[str, int] | None:
         return None
     unit = FIELDS[match[0]].unit
     return match if unit and words[-1] in UNITS[unit] else None
+
+
+def _in_language(column: str) -> tuple[str, int] | None:
+    """The field of a text in one of several languages, such as `title[fr]`; French goes first, then English."""
+    language = _LANGUAGE.search(column)
+    match = _KEYS.get(_key(_words(_LANGUAGE.sub("", column)))) if language else None
+    if language is None or match is None or FIELDS[match[0]].kind != "text":
+        return None
+    return match[0], match[1] + _FURTHER + {"fr": 0, "en": 100}.get(language[1][:2], 200)
+
+
+def _within(column: str) -> tuple[str, int] | None:
+    """The code that a field within another one holds, such as `ARTICLE_DETAILS/EAN`, `variant.gtin` or `Code/@EAN`.
+
+    Only codes: a name or a price within something else may well be that of something else.
+    """
+    match = _KEYS.get(_key(_words(_PATH.split(column)[-1])))
+    return (match[0], match[1] + _FURTHER) if match and match[0] in ("ean", *_EAN_SUBSTITUTES) else None
 
 
 def _unit_word(column: str, default: str) -> str:

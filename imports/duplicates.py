@@ -1,6 +1,7 @@
 """EANs that stand more than once in a file: the last acceptable row wins, whatever the batches. Flat memory.
 
-The codes go to a temporary table as they are read; only when some repeat is the file read a second time.
+The codes go to a temporary table as they are read; only when some repeat is the file read a second time. The table
+stays until the analysis is over: `imports.missing` compares the supplier's products with it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,9 +27,10 @@ class Finder:
         self.rows = 0
 
     def __enter__(self) -> Self:
-        self._execute("DROP TABLE IF EXISTS import_code")
+        self._execute("DROP TABLE IF EXISTS import_code, import_repeated")
+        self._execute("CREATE TEMPORARY TABLE import_code (row_number bigint, ean text)")
         self._execute(
-            "CREATE TEMPORARY TABLE import_code (row_number bigint, ean text, accepted boolean DEFAULT false)"
+            "CREATE TEMPORARY TABLE import_repeated (row_number bigint, ean text, accepted boolean DEFAULT false)"
         )
         return self
 
@@ -36,28 +38,27 @@ class Finder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not connection.needs_rollback and connection.connection and not connection.connection.closed:
-            self._execute("DROP TABLE IF EXISTS import_code")
+            self._execute("DROP TABLE IF EXISTS import_code, import_repeated")
 
     def add(self, number: int, cells: list[str]) -> bool:
-        """Note a row; True each time a chunk was sent, which is the moment to renew a lease."""
+        """Note a row; True after each chunk of rows, which is the moment to renew a lease."""
         self.rows += 1
         if self._column < len(cells) and (ean := _ean(cells[self._column])):
             self._chunk.append((number, ean))
-        if len(self._chunk) < CHUNK:
+        if self.rows % CHUNK:
             return False
         self._flush()
         return True
 
     def has_duplicates(self) -> bool:
-        """Whether any EAN stands twice. Keeps only the rows of such EANs."""
+        """Whether any EAN stands twice; to be asked once, when all rows are added."""
         self._flush()
-        self._execute(
-            "DELETE FROM import_code WHERE ean IN (SELECT ean FROM import_code GROUP BY ean HAVING count(*) = 1)"
-        )
         with connection.cursor() as cursor:
-            cursor.execute("SELECT EXISTS (SELECT FROM import_code)")
-            (found,) = cursor.fetchone()
-            return bool(found)
+            cursor.execute(
+                """INSERT INTO import_repeated (row_number, ean) SELECT row_number, ean FROM import_code
+                   WHERE ean IN (SELECT ean FROM import_code GROUP BY ean HAVING count(*) > 1)"""
+            )
+            return bool(cursor.rowcount)
 
     def settle(self, rows: Iterable[tuple[int, list[str]]], mapper: Mapper) -> None:
         """Read the file again and mark the rows fit to win: without errors, and named where names are given."""
@@ -80,7 +81,7 @@ class Finder:
             """INSERT INTO imports_supersededrow (job_id, row_number, by_row)
                SELECT %s, row_number, winner FROM (
                    SELECT row_number, max(row_number) OVER (PARTITION BY ean) AS winner
-                   FROM import_code WHERE accepted) t
+                   FROM import_repeated WHERE accepted) t
                WHERE row_number < winner ORDER BY row_number""",
             [self._job.pk],
         )
@@ -95,14 +96,14 @@ class Finder:
         self._chunk.clear()
 
     def _accept(self, numbers: list[int]) -> None:
-        self._execute("UPDATE import_code SET accepted = true WHERE row_number = ANY(%s)", [numbers])
+        self._execute("UPDATE import_repeated SET accepted = true WHERE row_number = ANY(%s)", [numbers])
         numbers.clear()
 
     def _repeated_rows(self) -> Iterator[int]:
         """Row numbers in ascending order, through a cursor of the server: there may be a million."""
         connection.ensure_connection()
         with connection.connection.cursor("import_repeated_rows", withhold=True) as cursor:
-            cursor.execute("SELECT row_number FROM import_code ORDER BY row_number")
+            cursor.execute("SELECT row_number FROM import_repeated ORDER BY row_number")
             for (number,) in cursor:
                 yield number
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from catalog.fields import FIELDS, KEEP
+from catalog.fields import ALIASES, FIELDS, KEEP
 from catalog.identifiers import CodeError, Ean, normalise
 from imports.cells import CellError, Converter, DecimalMark, Value, code_text, converter
-from imports.columns import MappingError, Source, map_columns
-from pim.tabular.base import UnreadableRow
+from imports.columns import MAPPABLE, MappingError, Source, map_columns
+from pim.tabular.base import FlawedRow, UnreadableRow
 
 __all__ = ["KEEP", "Mapped", "Mapper", "MappingError", "RowProblem", "compile_mapping"]
 
@@ -15,6 +15,7 @@ EanCheck = Literal["off", "warn", "reject"]
 EmptyCells = Literal["keep", "clear"]
 
 SHOWN = 200  # characters of a value in a problem
+MESSAGE = 500  # characters of a list of names in a message
 
 
 class RowProblem(NamedTuple):
@@ -42,26 +43,51 @@ def compile_mapping(
     ean_check: EanCheck = "warn",
     empty: EmptyCells = "keep",
     decimal_mark: DecimalMark | None = None,
+    constants: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> "Mapper":
     """Decide what each column means and compile how its cells are read.
 
     mapping: {file column: field}, or None to go by the headers. ean_check: what a wrong check digit means.
     empty: whether an empty cell leaves a field as it is or clears it; fields that cannot be empty are always left.
     decimal_mark: where known; else a number that can be read in two ways is an error.
+    constants: {field: text} for all rows, whatever the file says. defaults: {field: text} for rows whose cell is empty
+    or that have no such column. Both are read as cells are.
     Raises MappingError.
     """
-    sources = map_columns(columns, mapping)
+    fixed = _fixed_values(constants or {}, "constant")
+    fallback = _fixed_values(defaults or {}, "default")
+    sources = {field: source for field, source in map_columns(columns, mapping).items() if field not in fixed}
     converters = {
         field: converter(
             FIELDS[field],
-            empty=None if empty == "clear" and FIELDS[field].nullable else KEEP,
+            empty=fallback.get(field, None if empty == "clear" and FIELDS[field].nullable else KEEP),
             factor=source.factor,
             decimal_mark=decimal_mark,
         )
         for field, source in sources.items()
         if field != "ean"
     }
+    for field, value in (fallback | fixed).items():
+        converters.setdefault(field, _constant(value))
     return Mapper(columns, sources, converters, ean_check)
+
+
+def _fixed_values(texts: Mapping[str, str], kind: str) -> dict[str, Value]:
+    values = {}
+    for name, text in texts.items():
+        field = ALIASES.get(name, name)
+        if field == "ean" or field not in MAPPABLE:
+            raise MappingError(f"No {kind} can be given for {name!r}. Fields: {', '.join(MAPPABLE[1:])}")
+        try:
+            values[field] = converter(FIELDS[field], empty=KEEP)(text)
+        except CellError as error:
+            raise MappingError(f"The {kind} {text[:SHOWN]!r} for {name!r} {error}") from error
+    return values
+
+
+def _constant(value: Value) -> Converter:
+    return lambda _cell: value
 
 
 class Mapper:
@@ -84,12 +110,15 @@ class Mapper:
         self.ean_index = sources["ean"].index
         self._width = len(columns)
         self._ean_check = ean_check
-        self._cells = [(sources[field].index, field, convert) for field, convert in converters.items()]
+        self._fields = {source.index: field for field, source in sources.items()}
+        # a constant looks at no cell, so any will do
+        cells = {field: sources[field].index if field in sources else 0 for field in converters}
+        self._cells = [(cells[field], field, convert) for field, convert in converters.items()]
         apart = ("upc", "status", "is_active")
         plain = [field for field in converters if field not in apart]
-        self._plain = [(sources[field].index, converters[field]) for field in plain]
+        self._plain = [(cells[field], converters[field]) for field in plain]
         self._upc, self._status, self._active = (
-            (sources[field].index, converters[field]) if field in converters else None for field in apart
+            (cells[field], converters[field]) if field in converters else None for field in apart
         )
         self._has_status = self._status is not None or self._active is not None
         self.fields: tuple[str, ...] = (*plain, "upc", *(("status",) if self._has_status else ()))
@@ -97,6 +126,8 @@ class Mapper:
     def __call__(self, row: int, cells: Sequence[str]) -> Mapped:
         if len(cells) != self._width:
             return _refused(row, cells, self._width)
+        if cells.__class__ is FlawedRow:
+            return self._flawed(row, cells)
         try:
             ean = _read_ean(cells[self.ean_index])
             values = [convert(cells[index]) for index, convert in self._plain]
@@ -112,6 +143,26 @@ class Mapper:
         if problem is None:
             return Mapped(ean.ean, values, ())
         return Mapped(ean.ean, None if problem.level == "error" else values, (problem,))
+
+    def _flawed(self, row: int, cells: FlawedRow) -> Mapped:
+        """The row without what could not be read: refused when a field needs it, else with a warning."""
+        mapped = self(row, list(cells))
+        unreadable = {self._fields[index]: index for index in cells.unreadable if index in self._fields}
+        problems = [problem for problem in mapped.problems if problem.field not in unreadable]
+        problems += [
+            RowProblem(row, field, _shown(cells[index]), cells.unreadable[index], "error")
+            for field, index in unreadable.items()
+        ]
+        if cells.unknown:
+            names = ", ".join(map(repr, cells.unknown))
+            message = (
+                f"not imported, because it is in no column: {names[:MESSAGE]}. Columns are the names that the first "
+                "records of the file use; put a record with all names first"
+            )
+            problems.append(RowProblem(row, "row", _shown(" | ".join(cells.unknown.values())), message, "warning"))
+        if unreadable:
+            return Mapped("", None, problems)
+        return Mapped(mapped.ean, mapped.values, problems)
 
     def _read_status(self, cells: Sequence[str]) -> Value:
         status = KEEP if self._status is None else self._status[1](cells[self._status[0]])

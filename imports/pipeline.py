@@ -3,25 +3,32 @@
 A batch is one transaction: merge, row log and checkpoint stand or fall together, so a process may die anywhere.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import IO, Self, cast
+from typing import Any, Self
 
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
+from catalog.identifiers import check_digit_fits
 from catalog.models import ProductRevision
 from catalog.provenance import Provenance
 from catalog.upsert import Outcome, Result, Row, upsert_products
-from imports import duplicates
-from imports.mapping import EanCheck, Mapper, MappingError, RowProblem, compile_mapping
-from imports.models import ImportJob, ImportLog, SupersededRow
+from imports import differences, duplicates, missing
+from imports.logs import LogLine, write_log
+from imports.mapping import Mapped, Mapper, RowProblem
+from imports.models import ImportJob, SupersededRow
+from imports.source import Source, open_source
+from imports.staging import Stage, drop_staged, needs_staging
 from pim.jobs.errors import PermanentError
 from pim.jobs.runner import Lease
 from pim.jobs.states import Status
-from pim.tabular import Position, Table, TableError, open_table
+from pim.tabular import Position, Table, TableError
 
 NAME_REQUIRED = "A new product needs a name: map a column to name and fill it"
 POISONED = "This row stopped the worker several times and was skipped; check its content and import it again"
@@ -38,63 +45,36 @@ class _Batch:
     problems: list[RowProblem]
     failed: set[int]
     superseded: dict[int, int]
+    codes: "CheckDigits"
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Source:
-    """A job's file, open: its rows and how they are read. A context manager that closes it."""
+class _Chunk:
+    """Rows that are read and mapped, and the table's position after them."""
 
-    file: IO[bytes]
-    table: Table
-    mapper: Mapper
-    rows: Iterator[tuple[int, list[str]]]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.table.close()
-        self.file.close()
-
-
-def open_source(job: ImportJob, *, resume: Position | None = None) -> Source:
-    """Open the job's file from its start, or after the row at which `resume` was taken.
-
-    Raises PermanentError when it cannot be read as a table or its columns cannot be mapped.
-    """
-    file = job.file.storage.open(str(job.file.name), "rb")
-    try:
-        table = open_table(
-            file,
-            format=job.file_type,
-            encoding=job.encoding or None,
-            delimiter=job.delimiter or None,
-            header=job.has_header,
-            resume=resume,
-        )
-        mapper = compile_mapping(table.columns, mapping=job.mapping or None, ean_check=cast(EanCheck, job.ean_check))
-        return Source(file, table, mapper, iter(table))
-    except (TableError, MappingError) as error:
-        file.close()
-        raise PermanentError(str(error), category="invalid_data") from error
+    rows: list[tuple[int, Mapped]]
+    position: Position
 
 
 class Pipeline:
-    """Works on one import job, keeping its file open from batch to batch. Use as a context manager."""
+    """Works on one import job, keeping its file open from batch to batch. Use as a context manager.
+
+    While the database merges a batch, a thread reads and maps the next one.
+    """
 
     def __init__(self) -> None:
         self._source: Source | None = None
         self._cursor = -1
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="import-reader")
+        self._ahead: Future[_Chunk] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
+        self._reader.shutdown()
 
     def step(self, job: ImportJob, lease: Lease) -> None:
         """Do the job's next piece of work. Raises PermanentError when the file cannot be imported."""
@@ -104,6 +84,8 @@ class Pipeline:
                     lease.checkpoint(job, advance=0, status=Status.PROCESSING, started_at=Coalesce("started_at", Now()))
             elif job.total_rows is None:
                 self._analyse(job, lease)
+            elif job.cursor == job.total_rows and job.missing_done < job.missing_total:
+                missing.step(job, lease)
             else:
                 self._batch(job, lease)
         except TableError as error:
@@ -113,26 +95,48 @@ class Pipeline:
             raise
 
     def _analyse(self, job: ImportJob, lease: Lease) -> None:
-        """Read the whole file once before anything is written: its form, its rows, EANs that stand in it twice."""
-        with open_source(job) as source, duplicates.Finder(job, ean_column=source.mapper.ean_index) as finder:
+        """Read the whole file once before anything is written: its form, its rows, EANs that stand in it twice.
+
+        What cannot be resumed at a byte is staged, so the format is parsed only here.
+        """
+        job.staged = ""
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(job))
+            finder = stack.enter_context(duplicates.Finder(job, ean_column=source.mapper.ean_index))
+            stage = stack.enter_context(Stage(source.table)) if needs_staging(source.table) else None
             for number, cells in source.rows:
+                if stage is not None:
+                    stage.add(number, cells)
                 if finder.add(number, cells):
                     lease.renew(job)
-            if finder.has_duplicates():
-                with open_source(job) as again:
-                    finder.settle(again.rows, again.mapper)
-            with transaction.atomic():
-                finder.store()
-                message = _how_it_was_read(source.table, source.mapper)
-                ImportLog.objects.create(job=job, level=ImportLog.Level.INFO, message=message)
-                lease.checkpoint(
-                    job,
-                    advance=0,
-                    status=Status.ANALYZING if job.dry_run else Status.PENDING,
-                    total_rows=finder.rows,
-                    detected=source.table.detected.as_dict(),
-                    started_at=Now(),
-                )
+            if stage is not None:
+                job.staged = stage.save(job.file.storage, f"imports/{job.pk}/rows-{lease.epoch}.jsonl")
+            try:
+                self._settle(job, lease, source, finder)
+            except BaseException:
+                drop_staged(job)
+                raise
+
+    def _settle(self, job: ImportJob, lease: Lease, source: Source, finder: duplicates.Finder) -> None:
+        """Write down what the analysis has found."""
+        if finder.has_duplicates():
+            with open_source(job) as again:
+                finder.settle(again.rows, again.mapper)
+        with transaction.atomic():
+            finder.store()
+            missing_total = missing.list_missing(job)
+            message = _how_it_was_read(source.table, source.mapper)
+            write_log(job.pk, [LogLine(None, None, None, message, "info")])
+            lease.checkpoint(
+                job,
+                advance=0,
+                status=Status.ANALYZING if job.dry_run else Status.PENDING,
+                total_rows=finder.rows,
+                missing_total=missing_total,
+                staged=job.staged,
+                detected=source.table.detected.as_dict(),
+                started_at=Now(),
+            )
 
     def _batch(self, job: ImportJob, lease: Lease) -> None:
         """Import (or, in a dry run, check) the next rows in one transaction that ends in the checkpoint."""
@@ -153,21 +157,24 @@ class Pipeline:
         self._cursor = job.cursor + batch.read
 
     def _read(self, job: ImportJob, source: Source, size: int) -> _Batch:
-        mapper, supplier_id = source.mapper, str(job.supplier_id)
-        read = list(islice(source.rows, size))
+        chunk = _map(source, size) if self._ahead is None else self._ahead.result()
+        # Only at full size: a batch that is kept small to find a deadly row must not be read ahead.
+        self._ahead = self._reader.submit(_map, source, size) if size == job.default_batch_size else None
+        supplier_id = str(job.supplier_id)
         problems: list[RowProblem] = []
         failed: set[int] = set()
         rows: list[Row] = []
-        superseded = _superseded(job, read)
-        for number, cells in read:
-            mapped = mapper(number, cells)
+        superseded = _superseded(job, chunk.rows)
+        codes = CheckDigits(job.ean_check)
+        for number, mapped in chunk.rows:
+            codes.add(mapped)
             problems.extend(mapped.problems)
             if mapped.values is None:
                 failed.add(number)
             elif number not in superseded:
                 rows.append(Row(number, mapped.ean, (*mapped.values, supplier_id)))
-        fields = (*mapper.fields, "supplier_id")
-        return _Batch(len(read), source.table.position, fields, rows, problems, failed, superseded)
+        fields = (*source.mapper.fields, "supplier_id")
+        return _Batch(len(chunk.rows), chunk.position, fields, rows, problems, failed, superseded, codes)
 
     def _write(self, job: ImportJob, batch: _Batch, rows: list[Row]) -> None:
         """Merge the rows; when the database refuses them, find the ones it refuses by halving."""
@@ -178,6 +185,7 @@ class Pipeline:
                     rows=rows,
                     provenance=Provenance(ProductRevision.Source.IMPORT, job.created_by, job.pk),
                     dry_run=job.dry_run,
+                    diff=differences.wanted(job),
                     supplier_id=job.supplier_id,
                 )
         except (DataError, IntegrityError) as error:
@@ -198,10 +206,19 @@ class Pipeline:
                 batch.problems.append(RowProblem(number, "name", None, NAME_REQUIRED, "error"))
 
     def _close(self) -> None:
+        if self._ahead is not None:
+            self._ahead.exception()  # waits until nobody reads any more; what was read ahead is read again
+            self._ahead = None
         if self._source is not None:
             self._source.close()
         self._source = None
         self._cursor = -1
+
+
+def _map(source: Source, size: int) -> _Chunk:
+    mapper = source.mapper
+    rows = [(number, mapper(number, cells)) for number, cells in islice(source.rows, size)]
+    return _Chunk(rows, source.table.position)
 
 
 def _checkpoint(job: ImportJob, lease: Lease, batch: _Batch) -> None:
@@ -219,7 +236,10 @@ def _checkpoint(job: ImportJob, lease: Lease, batch: _Batch) -> None:
             first_errors.setdefault(problem.row, problem.field)
     for name in first_errors.values():
         field_errors[name] = field_errors.get(name, 0) + 1
-    _log_rows(job, batch.problems)
+    batch.problems.sort(key=lambda problem: problem.row)
+    write_log(job.pk, (LogLine(*problem) for problem in batch.problems))
+    if job.dry_run:
+        differences.record(job, fields=batch.fields, rows=batch.rows, outcomes=batch.outcomes, refused=batch.failed)
     done = job.cursor + batch.read
     status = None
     if done >= (job.total_rows or 0) or not batch.read:
@@ -228,7 +248,12 @@ def _checkpoint(job: ImportJob, lease: Lease, batch: _Batch) -> None:
                 f"The file changed while it was read: {job.total_rows} rows were announced, {done} found.",
                 category="invalid_data",
             )
-        status = Status.READY if job.dry_run else Status.COMPLETED
+        if job.missing_done >= job.missing_total:
+            status = Status.READY if job.dry_run else Status.COMPLETED
+    finished: dict[str, Any] = {}
+    if status == Status.COMPLETED:
+        drop_staged(job)
+        finished["staged"] = ""
     lease.checkpoint(
         job,
         advance=batch.read,
@@ -243,9 +268,40 @@ def _checkpoint(job: ImportJob, lease: Lease, batch: _Batch) -> None:
         - created
         - results.count(Result.UPDATED),
         warnings=F("warnings") + sum(problem.level == "warning" for problem in batch.problems),
+        check_digits=batch.codes.added_to(job.check_digits),
         field_errors=field_errors,
         error_summary=error_summary(field_errors),
+        **finished,
     )
+
+
+class CheckDigits:
+    """How many codes of each length there are, and how many of them have a wrong check digit."""
+
+    def __init__(self, ean_check: str) -> None:
+        self._silent = ean_check == ImportJob.EanCheck.OFF
+        self._rows: Counter[int] = Counter()
+        self._wrong: Counter[int] = Counter()
+
+    def add(self, mapped: Mapped) -> None:
+        ean = mapped.ean
+        if ean:
+            self._rows[len(ean)] += 1
+            # a wrong one has a problem, unless problems of this kind are not reported
+            if (mapped.problems or self._silent) and not check_digit_fits(ean):
+                self._wrong[len(ean)] += 1
+
+    def added_to(self, earlier: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+        """{"13": {"rows": 1000, "wrong": 3}, …}, together with what was counted before."""
+        lengths = sorted({*map(int, earlier), *self._rows})
+        counted: dict[str, dict[str, int]] = {}
+        for length in lengths:
+            before = earlier.get(str(length), {})
+            counted[str(length)] = {
+                "rows": before.get("rows", 0) + self._rows[length],
+                "wrong": before.get("wrong", 0) + self._wrong[length],
+            }
+        return counted
 
 
 def error_summary(field_errors: dict[str, int]) -> str:
@@ -271,30 +327,14 @@ def _rounds(rows: list[Row]) -> Iterator[list[Row]]:
         rows = later
 
 
-def _superseded(job: ImportJob, read: list[tuple[int, list[str]]]) -> dict[int, int]:
+def _superseded(job: ImportJob, read: list[tuple[int, Mapped]]) -> dict[int, int]:
     if not read:
         return {}
     rows = SupersededRow.objects.filter(job=job, row_number__range=(read[0][0], read[-1][0]))
     return dict(rows.values_list("row_number", "by_row"))
 
 
-def _log_rows(job: ImportJob, problems: list[RowProblem]) -> None:
-    if not problems:
-        return
-    problems.sort(key=lambda problem: problem.row)
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("COPY imports_importlog (job_id, level, row_number, field, value, message) FROM STDIN") as copy,
-    ):
-        for problem in problems:
-            copy.write_row((job.pk, problem.level, problem.row, problem.field, problem.value, problem.message))
-
-
 def _how_it_was_read(table: Table, mapper: Mapper) -> str:
-    found = table.detected
     mapped = ", ".join(f"{column} → {name}" for column, name in mapper.mapped.items())
     ignored = f"; columns ignored: {', '.join(mapper.ignored)}" if mapper.ignored else ""
-    return (
-        f"Read as {found.encoding}, delimiter {found.delimiter!r}, {'with' if found.header else 'without'} header row; "
-        f"columns: {mapped}{ignored}"
-    )
+    return f"Read as {table.detected.describe()}; columns: {mapped}{ignored}"

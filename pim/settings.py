@@ -7,8 +7,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from pim.api.rates import read_rate
 from pim.embedded import postgres, valkey
 from pim.env import env, env_bool, env_choice, env_int, env_list, generated_secret
+from pim.net import private_hosts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env("PIM_DATA_DIR") or BASE_DIR / ".data").absolute()
@@ -33,10 +35,13 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
+    "pim.api.apps.ApiConfig",
     "pim.apikeys.apps.ApiKeysConfig",
+    "pim.webhooks.apps.WebhooksConfig",
     "catalog.apps.CatalogConfig",
     "imports.apps.ImportsConfig",
     "code2asin.apps.Code2AsinConfig",
+    "extapi.apps.ExtApiConfig",
 ]
 
 MIDDLEWARE = [
@@ -153,6 +158,9 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SECURE = HTTPS
 X_FRAME_OPTIONS = "DENY"
 
+# Addresses that feeds, webhooks and images may reach although they are private.
+ALLOW_PRIVATE_HOSTS = private_hosts(env_list("PIM_ALLOW_PRIVATE_HOSTS"))
+
 # Celery: doorbells only, so early acknowledgement is right; the sweep heals what is lost.
 CELERY_BROKER_URL = env("CELERY_BROKER_URL") or valkey.url(DATA_DIR)
 CELERY_TASK_IGNORE_RESULT = True
@@ -180,6 +188,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=JOB_SWEEP_SECONDS),
         "options": {"expires": JOB_SWEEP_SECONDS},
     },
+    "catalog: stamp changes": {
+        "task": "catalog.tasks.stamp_changes",
+        "schedule": timedelta(seconds=JOB_SWEEP_SECONDS),
+        "options": {"expires": JOB_SWEEP_SECONDS},
+    },
+    "pim: send due webhook messages": {
+        "task": "pim.webhooks.tasks.sweep",
+        "schedule": timedelta(seconds=JOB_SWEEP_SECONDS),
+        "options": {"expires": JOB_SWEEP_SECONDS},
+    },
 }
 
 REST_FRAMEWORK = {
@@ -188,6 +206,7 @@ REST_FRAMEWORK = {
         "pim.api.authentication.StaffSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["pim.api.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["pim.api.throttling.KeyThrottle"],
     "DEFAULT_PARSER_CLASSES": ["pim.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "pim.api.negotiation.JsonFirstNegotiation",
@@ -197,6 +216,10 @@ REST_FRAMEWORK = {
     "COERCE_DECIMAL_TO_STRING": False,
     "UNAUTHENTICATED_USER": None,
 }
+try:
+    RATE_LIMIT = read_rate(env("PIM_RATE_LIMIT") or "100/s")
+except ValueError as error:
+    raise ImproperlyConfigured(f"PIM_RATE_LIMIT: {error}.") from None
 SPECTACULAR_SETTINGS = {
     "TITLE": "PIM API",
     "DESCRIPTION": "Products, supplier imports and EAN to ASIN matching.",

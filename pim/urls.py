@@ -12,7 +12,9 @@ api_v1 = [
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include("catalog.urls")),
     path("", include("imports.urls")),
+    path("", include("pim.webhooks.urls")),
     path("code2asin/", include("code2asin.urls")),
+    path("ext/", include("extapi.urls")),
 ]
 
 urlpatterns = [
@@ -25,3 +27,5 @@ urlpatterns = [
     # The same views at their other documented address.
     path("code2asin/", include("code2asin.urls")),
 ]
+
+handler400 = "pim.api.middleware.bad_request"

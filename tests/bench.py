@@ -4,6 +4,7 @@ The limit of an import is what PostgreSQL alone needs for the same rows: COPY of
 one set-based merge into a table with the product table's columns, indexes and constraints; no job, log or revision.
 """
 
+import csv
 import os
 import sys
 import tempfile
@@ -14,8 +15,13 @@ from pathlib import Path
 
 from pim.embedded.postgres import Postgres
 from pim.embedded.valkey import Valkey
+from pim.tabular import open_table
+from tests import bench_external, bench_feed, bench_readers
+from tests.feed import write_feed
 
-SIZES = [10_000, 100_000] + ([1_000_000] if os.environ.get("BENCH_LARGE") else [])
+LARGE = bool(os.environ.get("BENCH_LARGE"))
+SIZES = [10_000, 100_000, *([1_000_000] if LARGE else [])]
+PEER_ROWS = 5_000
 
 STAGE = """
     CREATE TEMPORARY TABLE raw (ean text, name text, brand text, reference text, price text, cost_price text,
@@ -55,13 +61,19 @@ def main() -> None:
 
         call_command("migrate", verbosity=0)
         imports(directory)
+        formats(directory)
+        peer(directory)
         bulk()
+        bench_feed.capture(lambda feed: _import(feed)[0], _wipe, directory, rows=100_000)
+        bench_feed.pages(_wipe, sizes=[10_000, 100_000, *([1_000_000] if LARGE else [])])
+        bench_external.pages(_wipe, sizes=[100_000, *([1_000_000] if LARGE else [])])
+        bench_external.batches(_wipe)
+        for line in bench_readers.readers(100_000, directory):
+            print(line, flush=True)
 
 
 def imports(directory: Path) -> None:
     """CSV import through the job engine, on an empty catalogue, unchanged, and with 10 % changed."""
-    from tests.feed import write_feed
-
     for rows in SIZES:
         fresh, changed = directory / f"{rows}.csv", directory / f"{rows}-changed.csv"
         write_feed(fresh, rows)
@@ -77,6 +89,60 @@ def imports(directory: Path) -> None:
                 f" {bare / ours:.2f} of it with the key alone ({rows / bare:,.0f}/s); peak {memory:.0f} MB",
                 flush=True,
             )
+
+
+def formats(directory: Path) -> None:
+    """100,000 rows of each format beside: the same reader, COPY of its rows, the same merge."""
+    rows = 100_000
+    feed = directory / "formats.csv"
+    write_feed(feed, rows)
+    for kind in ("csv", "xlsx", "json", "xml"):
+        path = directory / f"format.{kind}"
+        bench_readers.write_feed_as(kind, path, feed)
+        _wipe()
+        limit = _timed(lambda path=path: _limit(path, "limit_same", parse=True))
+        ours, memory = _import(path)
+        print(
+            f"import {kind:<4} {rows:>9,} rows, empty catalogue: {rows / ours:>8,.0f} rows/s = {limit / ours:.2f} of"
+            f" parsing with the same reader, COPY and merge ({rows / limit:,.0f}/s); peak {memory:.0f} MB",
+            flush=True,
+        )
+
+
+def peer(directory: Path) -> None:
+    """The same products through django-import-export: validated, in bulk, unchanged rows skipped, without brands."""
+    import tablib
+    from import_export import resources
+
+    from catalog.models import Product
+
+    class ProductResource(resources.ModelResource):
+        class Meta:
+            model = Product
+            import_id_fields = ("ean",)
+            fields = ("ean", "name", "barcode", "reference", "price", "cost_price", "weight", "width", "description")
+            use_bulk = True
+            batch_size = 1000
+            skip_unchanged = True
+            skip_diff = True
+            clean_model_instances = True
+
+    feed = directory / "peer.csv"
+    write_feed(feed, PEER_ROWS)
+    _wipe()
+    ours, _memory = _import(feed)
+    _wipe()
+    with feed.open(encoding="utf-8", newline="") as file:
+        good = [row for row in csv.reader(file) if row[0].isdigit() and row[4].replace(".", "").isdigit()]
+    data = tablib.Dataset(headers=ProductResource.Meta.fields)
+    for row in {row[0]: row for row in good}.values():
+        data.append((row[0], row[1], row[0], row[3], *row[4:]))
+    theirs = _timed(lambda: ProductResource().import_data(data, raise_errors=True)) * PEER_ROWS / len(data)
+    print(
+        f"import csv  {PEER_ROWS:>9,} rows: {PEER_ROWS / ours:,.0f} rows/s = {theirs / ours:.0f} times"
+        f" django-import-export ({PEER_ROWS / theirs:,.0f}/s)",
+        flush=True,
+    )
 
 
 def bulk() -> None:
@@ -144,15 +210,21 @@ def _import(feed: Path) -> tuple[float, float]:
     return float(seconds), int(peak) / 1024
 
 
-def _limit(feed: Path, table: str) -> None:
+def _limit(feed: Path, table: str, *, parse: bool = False) -> None:
+    """COPY and merge. parse: of the rows as our reader gives them, else of the raw CSV file."""
     from django.db import connection, transaction
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS raw")
         cursor.execute(STAGE)
-        with feed.open("rb") as file, cursor.copy("COPY raw FROM STDIN (FORMAT csv, HEADER)") as copy:
-            while block := file.read(1 << 20):
-                copy.write(block)
+        if parse:
+            with open_table(feed) as rows, cursor.copy("COPY raw FROM STDIN") as copy:
+                for _number, cells in rows:
+                    copy.write_row(cells)
+        else:
+            with feed.open("rb") as file, cursor.copy("COPY raw FROM STDIN (FORMAT csv, HEADER)") as copy:
+                while block := file.read(1 << 20):
+                    copy.write(block)
         cursor.execute(MERGE.format(table=table))
 
 
@@ -160,7 +232,10 @@ def _wipe() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE catalog_product, catalog_productrevision, catalog_brand, imports_importjob CASCADE")
+        cursor.execute(
+            "TRUNCATE catalog_product, catalog_productrevision, catalog_supplierrecord, catalog_brand,"
+            " catalog_productchange, catalog_referencechange, catalog_renamedproduct, imports_importjob CASCADE"
+        )
         cursor.execute("DROP TABLE IF EXISTS limit_same, limit_bare")
         cursor.execute("CREATE TABLE limit_same (LIKE catalog_product INCLUDING ALL)")
         cursor.execute("CREATE TABLE limit_bare (LIKE catalog_product INCLUDING DEFAULTS, UNIQUE (ean))")

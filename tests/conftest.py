@@ -55,7 +55,11 @@ def start_services() -> ExitStack:
         directory = Path(tempfile.mkdtemp(prefix="pim-test-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         directory.chmod(0o711)  # as root the database server runs as another user
-        environment = {"PIM_DATA_DIR": str(directory), "PIM_SECRET_KEY": "only-for-tests-" + "0" * 40}
+        environment = {
+            "PIM_DATA_DIR": str(directory),
+            "PIM_SECRET_KEY": "only-for-tests-" + "0" * 40,
+            "PIM_RATE_LIMIT": "off",
+        }
         if database_url := os.environ.get("PIM_TEST_DATABASE_URL"):
             environment["DATABASE_URL"] = database_url
         else:

@@ -87,7 +87,7 @@ class System:
 
     def worker(self, concurrency: int = 2) -> subprocess.Popen[bytes]:
         options = ("--without-gossip", "--without-mingle", "-l", "ERROR")
-        return self.celery("worker", "-c", str(concurrency), "-Q", "celery,imports,code2asin", *options)
+        return self.celery("worker", "-c", str(concurrency), "-Q", "celery,imports,code2asin,webhooks", *options)
 
     def beat(self) -> subprocess.Popen[bytes]:
         return self.celery("beat", "-l", "ERROR", "--pidfile", "", "--max-interval", "1")

@@ -49,7 +49,7 @@ class Worker:
 
 
 @contextmanager
-def worker(queues: str = "celery,imports,code2asin", **extra: str) -> Iterator[Worker]:
+def worker(queues: str = "celery,imports,code2asin,webhooks", **extra: str) -> Iterator[Worker]:
     running = Worker(queues, **extra)
     try:
         yield running

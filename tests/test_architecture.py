@@ -9,7 +9,9 @@ LAYERS = (
     "sessions",
     "admin",
     "django_celery_beat",
+    "api",
     "apikeys",
+    "webhooks",
     "catalog",
     ("imports", "code2asin"),
 )

@@ -15,30 +15,8 @@ from imports.models import ImportJob, ImportLog
 from imports.pipeline import Pipeline
 from pim.jobs import runner
 from pim.jobs.states import TERMINAL, IllegalMove
+from tests.importing import counts, problems, start, work
 from tests.shared_data import shared_data
-
-
-def start(content: str | bytes, *, name: str = "feed.csv", supplier: str = "ACME", **options) -> ImportJob:
-    data = content.encode() if isinstance(content, str) else content
-    return lifecycle.create_import(
-        file=io.BytesIO(data), file_name=name, supplier_code=supplier, created_by="test", **options
-    )
-
-
-def work(job: ImportJob) -> ImportJob:
-    with Pipeline() as pipeline:
-        runner.run_slice(ImportJob, job.pk, pipeline.step)
-    job.refresh_from_db()
-    return job
-
-
-def counts(job: ImportJob) -> tuple[int | None, int, int, int, int]:
-    return job.total_rows, job.products_created, job.products_updated, job.products_unchanged, job.failed_rows
-
-
-def problems(job: ImportJob, level: str = "error") -> list[tuple[int | None, str | None, str | None]]:
-    lines = ImportLog.objects.filter(job=job, level=level, row_number__isnull=False).order_by("row_number", "id")
-    return list(lines.values_list("row_number", "field", "value"))
 
 
 @pytest.mark.django_db

@@ -10,6 +10,7 @@ from catalog.fields import DEACTIVATE, KEEP
 from imports.columns import MAPPABLE, map_columns
 from imports.mapping import Mapped, Mapper, MappingError, RowProblem, compile_mapping
 from pim.tabular import open_table
+from pim.tabular.formulas import escape_formula
 from tests.shared_data import shared_data
 
 EAN = "3760000000055"
@@ -473,3 +474,76 @@ def test_columns_of_a_measure_carry_their_factor() -> None:
         "weight": (1, "0.001"),
         "width": (2, "1"),
     }
+
+
+def test_constants_hold_for_every_row_and_defaults_for_empty_cells() -> None:
+    mapper = compile_mapping(
+        ["ean", "Titre", "Marque", "Prix"],
+        constants={"brand": "Maison", "status": "inactif"},
+        defaults={"price": "9,90", "category": "Divers", "weight": "250 g"},
+    )
+    assert mapper.mapped == {"ean": "ean", "Titre": "name", "Prix": "price"}
+    assert mapper.ignored == ["Marque"]
+    rows = [mapper(2, [EAN, "Lampe", "Autre", ""]), mapper(3, [EAN, "Table", "", "5"])]
+    assert [dict(zip(mapper.fields, row.values or (), strict=True)) for row in rows] == [
+        {
+            "name": name,
+            "price": price,
+            "category": "Divers",
+            "weight": "0.250",
+            "brand_name": "Maison",
+            "upc": KEEP,
+            "status": "inactive",
+        }
+        for name, price in (("Lampe", "9.90"), ("Table", "5.00"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"constants": {"ean": EAN}}, "No constant can be given for 'ean'. Fields: name, "),
+        ({"defaults": {"colour": "red"}}, "No default can be given for 'colour'"),
+        ({"constants": {"price": "abc"}}, "The constant 'abc' for 'price' is not a number"),
+    ],
+)
+def test_constants_and_defaults_that_cannot_be_are_refused(options: dict[str, dict[str, str]], message: str) -> None:
+    with pytest.raises(MappingError, match=message):
+        compile_mapping(["ean"], **options)  # type: ignore[arg-type]
+
+
+def test_codes_are_found_within_other_fields_and_texts_in_french_first() -> None:
+    assert automatic("ARTICLE_DETAILS/EAN", "id") == {"ARTICLE_DETAILS/EAN": "ean"}
+    assert automatic("product.gtin", "brand.name", "vendor.title") == {
+        "product.gtin": "ean",
+        "brand.name": "brand_name",
+    }
+    assert automatic("EANCode/@EAN", "ean") == {"ean": "ean"}
+    assert automatic("ean", "title[en]", "title[fr]", "title[de]") == {"ean": "ean", "title[fr]": "name"}
+    assert automatic("ean", "Poids [lb]", "title[en]") == {"ean": "ean", "title[en]": "name"}
+
+
+@pytest.mark.parametrize("cell", ["599 CZK", "zł 599", "599,00 Kč", "PLN 599.00", "¥599"])
+def test_prices_in_other_currencies(cell: str) -> None:
+    assert one("price", cell) == "599.00"
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "value"),
+    [
+        ("price", "+5", "5.00"),
+        ("price", "-1", "! must be between 0 and 999999.99 (read as -1)"),
+        ("weight", "+250 g", "0.250"),
+        ("upc", '="012345678905"', "012345678905"),
+        ("reference", "=A1", "=A1"),
+        ("reference", "'=A1", "'=A1"),
+    ],
+)
+def test_cells_survive_an_export_and_an_import(field: str, cell: str, value: str) -> None:
+    exported = escape_formula(cell)
+    assert exported != cell
+    assert one(field, exported) == value
+
+
+def test_codes_survive_an_export_and_an_import() -> None:
+    assert compile_mapping(["ean"])(2, [escape_formula(f'="{EAN}"')]).ean == EAN

@@ -1,10 +1,10 @@
 """Every failure in one shape: `{detail, code, errors: [{field, code, message}], request_id}`.
 
-`describe` says what an exception means to a client; how it is wrapped is up to each surface.
+`describe` says what an exception means to a client; a surface with a shape of its own registers it.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,17 @@ class ApiError:
         if len(errors) > 1:
             detail = _("%(first)s (and %(count)d more)") % {"first": detail, "count": len(errors) - 1}
         return cls(422, "validation_error", detail, errors)
+
+
+# What makes the body of an error answer. The request is Django's or DRF's.
+ErrorShape = Callable[[Any, ApiError], dict[str, Any]]
+
+_shapes: dict[str, ErrorShape] = {}
+
+
+def register_error_shape(prefix: str, shape: ErrorShape) -> None:
+    """Errors of every address at or below `prefix`, whoever raises them, have the body that `shape` makes."""
+    _shapes[prefix] = shape
 
 
 class Conflict(APIException):
@@ -156,6 +167,9 @@ def error_response(request: HttpRequest, error: ApiError) -> JsonResponse:
 
 
 def _body(request: Any, error: ApiError) -> dict[str, Any]:
+    for prefix, shape in _shapes.items():
+        if f"{request.path}/".startswith(f"{prefix}/"):
+            return shape(request, error)
     return {
         "detail": error.detail,
         "code": error.code,

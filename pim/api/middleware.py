@@ -1,4 +1,4 @@
-"""What every request to the API gets whatever happens to it: a request id, and errors in the API's own shape."""
+"""What every request to the API gets whatever happens to it: a request id, errors in the API's shape, rate headers."""
 
 import re
 from collections.abc import Callable
@@ -6,8 +6,10 @@ from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
+from django.views import defaults
 
 from pim.api.errors import ApiError, error_response, field_error, status_error
+from pim.api.throttling import add_rate_headers
 
 API_PREFIXES = ("/api/", "/code2asin/")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
@@ -30,6 +32,13 @@ class RequestIdMiddleware:
         return response
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Django's `handler400`: what is refused before ApiErrorMiddleware sees it, such as an unknown host name."""
+    if request.path.startswith(API_PREFIXES):
+        return error_response(request, status_error(400))
+    return defaults.bad_request(request, exception)
+
+
 class ApiErrorMiddleware:
     """Gives the API's shape to what Django answers in HTML: unknown address, unexpected failure, refused request.
 
@@ -48,6 +57,7 @@ class ApiErrorMiddleware:
                 return error_response(request, ApiError.of_fields([field_error(name.replace("\x00", ""), message)]))
         request.path_info = request.path_info.removesuffix("/")
         response = self.get_response(request)
-        if response.status_code < 400 or response.get("Content-Type", "").startswith("application/json"):
-            return response
-        return error_response(request, status_error(response.status_code))
+        if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/json"):
+            response = error_response(request, status_error(response.status_code))
+        add_rate_headers(request, response)
+        return response

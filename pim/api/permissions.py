@@ -47,6 +47,11 @@ def required_scopes(view: Any, method: str) -> tuple[str, ...]:
     return scopes[operation]
 
 
+def granted_scopes(request: Request) -> list[str]:
+    """Every scope of the caller."""
+    return [scope for scope in STAFF_PERMISSIONS if _has(request, scope)]
+
+
 def _has(request: Request, scope: str) -> bool:
     key: Any = request.auth
     if key is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from pim.api.permissions import HasScope, required_scopes
@@ -14,6 +15,7 @@ _DESCRIPTIONS = {
     "403": "The key lacks the scope.",
     "404": "Not found.",
     "409": "The state of what is addressed does not allow this, or a key exists already.",
+    "412": "The resource is not in the state that `If-Match` names.",
     "413": "The request body is too large.",
     "415": "The media type of the request body is not supported.",
     "422": "A value is not acceptable; `errors` names each field.",
@@ -21,6 +23,19 @@ _DESCRIPTIONS = {
     "503": "The database cannot be reached; try again after `Retry-After` seconds.",
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="`ETag` of the answer you have; 304 if it still holds."
+)
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="`ETag` of the state you mean to change; else 412."
+)
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    OpenApiParameter.HEADER,
+    description="Of your choice, one for each request; sent again within 24 hours it repeats the answer, not the work.",
+)
 
 
 class FieldErrorSerializer(serializers.Serializer[Any]):
@@ -48,7 +63,10 @@ def documented_once(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[st
 
 
 class Schema(AutoSchema):  # type: ignore[misc]
-    """Adds the shared error answers and names the scopes. A view with its own error shape sets `error_serializer`."""
+    """Adds the shared error answers and headers, and names the scopes.
+
+    A view with its own error shape sets `error_serializer`.
+    """
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
@@ -56,12 +74,19 @@ class Schema(AutoSchema):  # type: ignore[misc]
             return None
         serializer = getattr(self.view, "error_serializer", ErrorSerializer)
         content = {"application/json": {"schema": self.resolve_serializer(serializer(), "response").ref}}
-        for status in self._error_statuses():
+        headers = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"}
+        if IF_NONE_MATCH.name in headers:
+            operation["responses"]["304"] = {"description": "What you have still holds."}
+        for status in self._error_statuses() + (["412"] if IF_MATCH.name in headers else []):
             answer = {"description": _DESCRIPTIONS[status], "content": content}
             if status in ("429", "503"):
                 answer["headers"] = _RETRY_AFTER
             operation["responses"].setdefault(status, answer)
         return operation
+
+    def get_override_parameters(self) -> list[OpenApiParameter]:
+        handler = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        return [_IDEMPOTENCY_KEY] if getattr(handler, "idempotent", False) else []
 
     def get_description(self) -> str:
         description: str = super().get_description() or ""

@@ -62,6 +62,10 @@ class AbstractJob(models.Model):
             ),
         ]
 
+    @classmethod
+    def finished(cls, job_id: Any) -> None:
+        """Called whenever a job becomes completed, failed or cancelled, inside the transaction that makes it so."""
+
 
 class AbstractJobLog(models.Model):
     """One line of a job's log."""

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import celery
 import kombu.exceptions
@@ -65,6 +65,8 @@ class Lease:
         ).update(cursor=job.cursor + advance, lease_until=Now() + settings.JOB_LEASE, **updates)
         if not swapped:
             raise LeaseLost
+        if status is not None and status in TERMINAL:
+            self.model.finished(self.job_id)
 
     def renew(self, job: AbstractJob) -> None:
         """Keep the lease through a long wait; raises LeaseLost when the job was paused, cancelled or taken over."""
@@ -168,13 +170,20 @@ def _failed(lease: Lease, error: JobError) -> None:
         )
         logger.warning("job %s: %s; retry %d in %s", lease.job_id, error, attempt + 1, wait)
         return
-    lease._mine().filter(status__in=lease.model.claimable).update(
-        status=Status.FAILED,
-        error_class=error.category,
-        error_summary=str(error),
-        completed_at=Now(),
-        lease_until=None,
-    )
+    with transaction.atomic():
+        failed = (
+            lease._mine()
+            .filter(status__in=lease.model.claimable)
+            .update(
+                status=Status.FAILED,
+                error_class=error.category,
+                error_summary=str(error),
+                completed_at=Now(),
+                lease_until=None,
+            )
+        )
+        if failed:
+            lease.model.finished(lease.job_id)
     logger.error("job %s failed: %s", lease.job_id, error)
 
 
@@ -189,7 +198,10 @@ def apply_move(job: AbstractJob, move: Move, **updates: Any) -> bool:
     elif move.target is Status.CANCELLED:
         updates["completed_at"] = Now()
     updates["status"] = move.target if move.target is not None else F("paused_from")
-    moved = model._default_manager.filter(pk=job.pk, status__in=move.sources).update(**updates)
+    with transaction.atomic():
+        moved = model._default_manager.filter(pk=job.pk, status__in=move.sources).update(**updates)
+        if moved and move.target is not None and move.target in TERMINAL:
+            model.finished(job.pk)
     job.refresh_from_db()
     if not moved and job.status not in move.already:
         raise IllegalMove(move.name, job.status)
@@ -198,21 +210,28 @@ def apply_move(job: AbstractJob, move: Move, **updates: Any) -> bool:
     return bool(moved)
 
 
-def ring(model: type[AbstractJob], job_id: Any) -> None:
-    """After commit, hint to the workers that a job is due. A hint that is lost is made good by the sweep."""
+class Ringable(Protocol):
+    """A kind of row that a task works on."""
+
+    task_name: str
+    queue: str
+
+
+def ring(model: Ringable, row_id: Any) -> None:
+    """After commit, hint to the workers that a row is due. A hint that is lost is made good by a sweep."""
 
     def send() -> None:
         try:
             celery.current_app.send_task(
                 model.task_name,
-                args=[str(job_id)],
+                args=[str(row_id)],
                 queue=model.queue,
                 retry=False,
                 ignore_result=True,
                 expires=2 * settings.JOB_SWEEP_SECONDS,
             )
         except (kombu.exceptions.OperationalError, OSError) as error:
-            logger.warning("broker not reachable, job %s waits for the sweep: %s", job_id, error)
+            logger.warning("broker not reachable, %s waits for the sweep: %s", row_id, error)
 
     transaction.on_commit(send)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import IO
 
-from pim.tabular.base import TableError
+from pim.tabular.errors import TableError
 
 SAMPLE = 256 * 1024
 DELIMITERS = ",;\t|"

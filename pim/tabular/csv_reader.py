@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -78,7 +79,7 @@ class CsvTable(Table):
             delimiter, sure = detect_delimiter(text, complete=len(head) < SAMPLE)
         elif len(delimiter) != 1 or delimiter in '"\r\n':
             raise TableError(f"{delimiter!r} cannot be a delimiter; give one character such as , ; | or a tab")
-        self.detected = Detected(found.name, delimiter, header is not False, min(found.confidence, sure))
+        self.detected = self._found(found.name, delimiter, header is not False, min(found.confidence, sure))
         self._newline = line_end(text)
         self._fresh = True
         self._start(start, row=0)
@@ -87,13 +88,16 @@ class CsvTable(Table):
             header = False
         if header is False:
             self.columns = column_names([""] * len(first))
-            self.detected = Detected(found.name, delimiter, False, self.detected.confidence)
+            self.detected = replace(self.detected, header=False)
             self._start(start, row=0)
         else:
             self.columns = column_names(first)
 
+    def _found(self, encoding: str, delimiter: str, header: bool, confidence: float) -> Detected:
+        return Detected(encoding, delimiter, header, confidence, compression=self._compression)
+
     def _resume(self, token: Position) -> None:
-        self.detected = Detected(token["encoding"], token["delimiter"], token["header"], token["confidence"])
+        self.detected = self._found(token["encoding"], token["delimiter"], token["header"], token["confidence"])
         self.columns = list(token["columns"])
         self._newline = token["newline"]
         self._fresh = False

@@ -22,7 +22,7 @@ from pim.embedded.supervisor import NAME, Supervisor, bracketed, print_line
 from pim.embedded.valkey import Valkey
 from pim.env import env, env_int
 
-WORKER_QUEUES = "celery,imports,code2asin"
+WORKER_QUEUES = "celery,imports,code2asin,webhooks"
 BEAT_ARGUMENTS = ("celery", "--app", "pim", "--quiet", "beat", "--loglevel", "INFO", "--pidfile", "")
 
 
