@@ -192,3 +192,58 @@ def test_ten_imports_over_the_same_products_at_once_all_complete(system, tmp_pat
     assert wait(system) == ["completed"] * 10
     assert system.sql("SELECT count(*) FROM imports_importjob WHERE failed_rows <> 15") == [(0,)]
     assert system.sql("SELECT max(attempt) FROM imports_importjob") == [(0,)]
+
+
+PAUSES = """
+import random, time
+from django.db import connection
+from imports import lifecycle
+from imports.models import ImportJob
+
+def state():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM catalog_product), (SELECT count(*) FROM catalog_productrevision),"
+            " (SELECT count(*) FROM imports_importlog), cursor, failed_rows, products_created FROM imports_importjob"
+        )
+        return cursor.fetchone()
+
+job, rng, seen = ImportJob.objects.get(), random.Random(3), set()
+while len(seen) < 8:
+    time.sleep(rng.random() / 2)
+    job.refresh_from_db()
+    if job.status == "completed":
+        break
+    lifecycle.control(job, "pause")
+    before = state()
+    time.sleep(0.4)  # longer than a batch
+    assert state() == before, (before, state())
+    seen.add(before[3])
+    lifecycle.control(job, "resume")
+print(len(seen))
+"""
+
+
+def test_nothing_is_written_between_a_pause_and_its_resumption(system, tmp_path):
+    feed = tmp_path / "feed.csv"
+    write_feed(feed, 60_000)
+    system.beat()
+    system.worker(1)
+    start(system, feed)
+    while system.sql("SELECT total_rows FROM imports_importjob") == [(None,)]:
+        time.sleep(0.05)
+    assert int(system.python(PAUSES)) >= 3  # at so many different places
+    assert wait(system) == ["completed"]
+    assert system.sql("SELECT cursor, failed_rows FROM imports_importjob") == [(60_000, 600)]
+
+
+def test_twenty_rings_for_one_job_are_one_piece_of_work(system, tmp_path):
+    feed = tmp_path / "feed.csv"
+    write_feed(feed, 20)
+    (job,) = start(system, feed)
+    system.python(
+        "from imports.tasks import run\nfor _ring in range(20): run.apply_async([sys.argv[1]], queue='imports')", job
+    )
+    system.worker(4)
+    assert wait(system) == ["completed"]
+    assert system.sql("SELECT lease_epoch, products_created FROM imports_importjob") == [(1, 20)]
