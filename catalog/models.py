@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Func, Q, Value
-from django.db.models.functions import Coalesce, Lower, Now, Upper
+from django.db.models.functions import Coalesce, Lower, Now, NullIf, Substr, Upper
 from django.utils.translation import gettext_lazy as _
 
 from pim.ids import uuid7
@@ -102,8 +102,9 @@ class SearchText(Func):
     output_field = models.TextField()
 
     def __init__(self) -> None:
-        optional = (Coalesce(Upper(field), Value("")) for field in ("reference", "upc"))
-        super().__init__(Upper("name"), F("ean"), Upper("barcode"), *optional)
+        # Most barcodes and all UPCs read from an EAN are parts of the EAN: said once, they cost once.
+        parts = (NullIf(Upper("barcode"), F("ean")), Upper("reference"), NullIf(F("upc"), Substr("ean", 2)))
+        super().__init__(Upper("name"), F("ean"), *(Coalesce(part, Value("")) for part in parts))
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -136,7 +137,13 @@ class Product(models.Model):
         Supplier, verbose_name=_("supplier"), null=True, blank=True, on_delete=models.PROTECT, related_name="products"
     )
     category = models.ForeignKey(
-        Category, verbose_name=_("category"), null=True, blank=True, on_delete=models.PROTECT, related_name="products"
+        Category,
+        verbose_name=_("category"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="products",
+        db_index=False,  # below, for products that have one
     )
     price = models.DecimalField(_("price"), max_digits=8, decimal_places=2, null=True, blank=True)
     cost_price = models.DecimalField(_("cost price"), max_digits=8, decimal_places=2, null=True, blank=True)
@@ -197,6 +204,7 @@ class Product(models.Model):
         )
         indexes = (
             models.Index(name="catalog_product_created", fields=["created_at", "id"]),
+            models.Index(name="catalog_product_category", fields=["category"], condition=Q(category__isnull=False)),
             models.Index(name="catalog_product_asin", fields=["asin"], condition=Q(asin__isnull=False)),
             GinIndex(OpClass(SearchText(), name="gin_trgm_ops"), name="catalog_product_search"),
         )

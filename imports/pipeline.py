@@ -5,7 +5,6 @@ A batch is one transaction: merge, row log and checkpoint stand or fall together
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -49,32 +48,18 @@ class _Batch:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """Rows that are read and mapped, and the table's position after them."""
-
-    rows: list[tuple[int, Mapped]]
-    position: Position
-
-
 class Pipeline:
-    """Works on one import job, keeping its file open from batch to batch. Use as a context manager.
-
-    While the database merges a batch, a thread reads and maps the next one.
-    """
+    """Works on one import job, keeping its file open from batch to batch. Use as a context manager."""
 
     def __init__(self) -> None:
         self._source: Source | None = None
         self._cursor = -1
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="import-reader")
-        self._ahead: Future[_Chunk] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
-        self._reader.shutdown()
 
     def step(self, job: ImportJob, lease: Lease) -> None:
         """Do the job's next piece of work. Raises PermanentError when the file cannot be imported."""
@@ -157,24 +142,23 @@ class Pipeline:
         self._cursor = job.cursor + batch.read
 
     def _read(self, job: ImportJob, source: Source, size: int) -> _Batch:
-        chunk = _map(source, size) if self._ahead is None else self._ahead.result()
-        # Only at full size: a batch that is kept small to find a deadly row must not be read ahead.
-        self._ahead = self._reader.submit(_map, source, size) if size == job.default_batch_size else None
-        supplier_id = str(job.supplier_id)
+        mapper, supplier_id = source.mapper, str(job.supplier_id)
+        read = list(islice(source.rows, size))
         problems: list[RowProblem] = []
         failed: set[int] = set()
         rows: list[Row] = []
-        superseded = _superseded(job, chunk.rows)
+        superseded = _superseded(job, read)
         codes = CheckDigits(job.ean_check)
-        for number, mapped in chunk.rows:
+        for number, cells in read:
+            mapped = mapper(number, cells)
             codes.add(mapped)
             problems.extend(mapped.problems)
             if mapped.values is None:
                 failed.add(number)
             elif number not in superseded:
                 rows.append(Row(number, mapped.ean, (*mapped.values, supplier_id)))
-        fields = (*source.mapper.fields, "supplier_id")
-        return _Batch(len(chunk.rows), chunk.position, fields, rows, problems, failed, superseded, codes)
+        fields = (*mapper.fields, "supplier_id")
+        return _Batch(len(read), source.table.position, fields, rows, problems, failed, superseded, codes)
 
     def _write(self, job: ImportJob, batch: _Batch, rows: list[Row]) -> None:
         """Merge the rows; when the database refuses them, find the ones it refuses by halving."""
@@ -206,19 +190,10 @@ class Pipeline:
                 batch.problems.append(RowProblem(number, "name", None, NAME_REQUIRED, "error"))
 
     def _close(self) -> None:
-        if self._ahead is not None:
-            self._ahead.exception()  # waits until nobody reads any more; what was read ahead is read again
-            self._ahead = None
         if self._source is not None:
             self._source.close()
         self._source = None
         self._cursor = -1
-
-
-def _map(source: Source, size: int) -> _Chunk:
-    mapper = source.mapper
-    rows = [(number, mapper(number, cells)) for number, cells in islice(source.rows, size)]
-    return _Chunk(rows, source.table.position)
 
 
 def _checkpoint(job: ImportJob, lease: Lease, batch: _Batch) -> None:
@@ -327,7 +302,7 @@ def _rounds(rows: list[Row]) -> Iterator[list[Row]]:
         rows = later
 
 
-def _superseded(job: ImportJob, read: list[tuple[int, Mapped]]) -> dict[int, int]:
+def _superseded(job: ImportJob, read: list[tuple[int, list[str]]]) -> dict[int, int]:
     if not read:
         return {}
     rows = SupersededRow.objects.filter(job=job, row_number__range=(read[0][0], read[-1][0]))

@@ -1,7 +1,10 @@
 """Benchmarks, each as a ratio to a limit measured in the same run: `make bench`. BENCH_LARGE=1 adds a million rows.
 
+`make bench ARGS="imports feed"` runs some of them: imports, formats, peer, bulk, feed, external, readers.
+
 The limit of an import is what PostgreSQL alone needs for the same rows: COPY of the raw file into a staging table and
-one set-based merge into a table with the product table's columns, indexes and constraints; no job, log or revision.
+one set-based merge into a table with the product table's columns, indexes, constraints and foreign keys, brands found
+or created on the way; no job, row log, revision, supplier memory or change feed.
 """
 
 import csv
@@ -28,10 +31,13 @@ STAGE = """
         weight text, width text, description text)
 """
 MERGE = """
-    INSERT INTO {table} AS p (id, ean, barcode, name, status, reference, price, cost_price, weight, width, description)
+    INSERT INTO {table} AS p (id, ean, barcode, name, status, reference, price, cost_price, weight, width, description,
+        brand_id, supplier_id)
     SELECT gen_random_uuid(), r.ean, r.ean, r.name, 'active', r.reference, r.price::numeric, r.cost_price::numeric,
-        r.weight::numeric, r.width::numeric, r.description
+        r.weight::numeric, r.width::numeric, r.description,
+        b.id, (SELECT id FROM catalog_supplier WHERE code = 'BENCH')
     FROM (SELECT DISTINCT ON (ean) * FROM raw WHERE ean ~ '^[0-9]{{13}}$' AND price ~ '^[0-9.]+$' ORDER BY ean) r
+    JOIN catalog_brand b ON lower(b.name) = lower(r.brand)
     LEFT JOIN {table} o ON o.ean = r.ean
     WHERE o.ean IS NULL OR (o.name, o.reference, o.price, o.cost_price, o.weight, o.width, o.description)
         IS DISTINCT FROM (r.name, r.reference, r.price::numeric, r.cost_price::numeric, r.weight::numeric,
@@ -60,16 +66,17 @@ def main() -> None:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        imports(directory)
-        formats(directory)
-        peer(directory)
-        bulk()
-        bench_feed.capture(lambda feed: _import(feed)[0], _wipe, directory, rows=100_000)
-        bench_feed.pages(_wipe, sizes=[10_000, 100_000, *([1_000_000] if LARGE else [])])
-        bench_external.pages(_wipe, sizes=[100_000, *([1_000_000] if LARGE else [])])
-        bench_external.batches(_wipe)
-        for line in bench_readers.readers(100_000, directory):
-            print(line, flush=True)
+        sections: dict[str, Callable[[], None]] = {
+            "imports": lambda: imports(directory),
+            "formats": lambda: formats(directory),
+            "peer": lambda: peer(directory),
+            "bulk": bulk,
+            "feed": lambda: feed(directory),
+            "external": external,
+            "readers": lambda: readers(directory),
+        }
+        for name in sys.argv[1:] or sections:
+            sections[name]()
 
 
 def imports(directory: Path) -> None:
@@ -143,6 +150,21 @@ def peer(directory: Path) -> None:
         f" django-import-export ({PEER_ROWS / theirs:,.0f}/s)",
         flush=True,
     )
+
+
+def feed(directory: Path) -> None:
+    bench_feed.capture(lambda path: _import(path)[0], _wipe, directory, rows=100_000)
+    bench_feed.pages(_wipe, sizes=SIZES)
+
+
+def external() -> None:
+    bench_external.pages(_wipe, sizes=[100_000, *([1_000_000] if LARGE else [])])
+    bench_external.batches(_wipe)
+
+
+def readers(directory: Path) -> None:
+    for line in bench_readers.readers(100_000, directory):
+        print(line, flush=True)
 
 
 def bulk() -> None:
@@ -225,6 +247,10 @@ def _limit(feed: Path, table: str, *, parse: bool = False) -> None:
             with feed.open("rb") as file, cursor.copy("COPY raw FROM STDIN (FORMAT csv, HEADER)") as copy:
                 while block := file.read(1 << 20):
                     copy.write(block)
+        cursor.execute(
+            "INSERT INTO catalog_brand (id, name) SELECT gen_random_uuid(), brand FROM raw GROUP BY brand"
+            " ON CONFLICT DO NOTHING"
+        )
         cursor.execute(MERGE.format(table=table))
 
 
@@ -238,6 +264,11 @@ def _wipe() -> None:
         )
         cursor.execute("DROP TABLE IF EXISTS limit_same, limit_bare")
         cursor.execute("CREATE TABLE limit_same (LIKE catalog_product INCLUDING ALL)")
+        for column, table in (("brand_id", "catalog_brand"), ("supplier_id", "catalog_supplier")):
+            cursor.execute(f"ALTER TABLE limit_same ADD FOREIGN KEY ({column}) REFERENCES {table}")
+        cursor.execute(
+            "INSERT INTO catalog_supplier (id, code) VALUES (gen_random_uuid(), 'BENCH') ON CONFLICT DO NOTHING"
+        )
         cursor.execute("CREATE TABLE limit_bare (LIKE catalog_product INCLUDING DEFAULTS, UNIQUE (ean))")
 
 
